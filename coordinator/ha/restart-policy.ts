@@ -1,0 +1,56 @@
+import { seconds, type Seconds } from '../../common/units.js'
+
+/** What is known of a VM that should run and does not. */
+export type FailedVm = {
+  vmId: string
+  name: string
+  /** 1 (first) to 100. */
+  priority: number
+  isHa: boolean
+  hasLease: boolean
+  /** How often it was restarted within the last hour. */
+  recentRestarts: number
+  /** When the last restart was tried, on the coordinator's monotonic clock; null when never. */
+  lastAttempt: Seconds | null
+  /** Whether the last attempt found no host or failed to start. */
+  lastAttemptFailed: boolean
+  failedAttempts: number
+  hasJob: boolean
+}
+
+export type RestartDecision =
+  { vmId: string; kind: 'restart' } | { vmId: string; kind: 'wait' | 'giveUp'; why: string }
+
+const dying = [0, 10, 30, 60, 300].map(seconds)
+const mostRestartsAnHour = 10
+
+/** Which VMs are started again now: by priority, at most `free` at once, a VM that keeps dying less and less often. */
+export function decideRestarts(vms: readonly FailedVm[], free: number, now: Seconds): RestartDecision[] {
+  const inOrder = vms.toSorted((a, b) => a.priority - b.priority || (a.vmId < b.vmId ? -1 : 1))
+  let started = 0
+  return inOrder.map(vm => {
+    const obstacle = obstacleOf(vm, now)
+    if (obstacle) return { vmId: vm.vmId, ...obstacle }
+    if (started >= free) return { vmId: vm.vmId, kind: 'wait', why: 'as many VMs as allowed are starting' }
+    started++
+    return { vmId: vm.vmId, kind: 'restart' }
+  })
+}
+
+function obstacleOf(vm: FailedVm, now: Seconds): { kind: 'wait' | 'giveUp'; why: string } | null {
+  if (!vm.isHa) return { kind: 'giveUp', why: 'the VM is not highly available' }
+  if (vm.hasJob) return { kind: 'wait', why: 'a job works on the VM' }
+  if (vm.recentRestarts >= mostRestartsAnHour) {
+    return { kind: 'giveUp', why: `restarted ${vm.recentRestarts} times within an hour` }
+  }
+  const wait = waitBefore(vm)
+  if (vm.lastAttempt !== null && now - vm.lastAttempt < wait)
+    return { kind: 'wait', why: `next try after ${wait} s` }
+  return null
+}
+
+/** A failed start: 30 s ten times, then every 30 min. A VM that starts and dies: 0, 10, 30, 60, 300 s. */
+function waitBefore({ lastAttemptFailed, failedAttempts, recentRestarts }: FailedVm): Seconds {
+  if (lastAttemptFailed) return seconds(failedAttempts <= 10 ? 30 : 1800)
+  return dying[Math.min(recentRestarts, dying.length - 1)] ?? seconds(300)
+}
