@@ -1,13 +1,11 @@
-import { within } from '../common/deadline.js'
-import { orAborted } from '../common/deadline.js'
+import { orAborted, within } from '../common/deadline.js'
 import { seconds } from '../common/units.js'
 import { Connection } from './connection.js'
 import type { Libvirt, LibvirtOptions } from './connections.js'
 import { connectListAllDomainsFlags, flags } from './constants.js'
 import { stateOf, type DomainState } from './domain-state.js'
 import { isVirError, notConnected } from './errors.js'
-import { eventMessages } from './event-messages.js'
-import { decodeEvent, wantedEvents } from './events.js'
+import { decodeEvent, wantedEventIds } from './events.js'
 import type { LibvirtLine } from './line.js'
 import { procedures } from './procedures.js'
 
@@ -66,7 +64,7 @@ export class ControlLoop {
       else log.debug({ err: why }, 'libvirtd not reached')
       connection?.close(why)
       this.#isUp = false
-      if (wasUp) this.#handlers.onDown?.(why)
+      if (wasUp && !signal.aborted) this.#handlers.onDown?.(why)
       return wasUp
     }
   }
@@ -74,12 +72,11 @@ export class ControlLoop {
   async #prepare(connection: Connection): Promise<Up> {
     const { libVer } = await connection.call(procedures.connectGetLibVersion, {})
     if (libVer < oldest) this.#libvirt.log.warn({ libVer: Number(libVer) }, 'libvirt older than any tested')
-    for (const name of wantedEvents) await this.#register(connection, eventMessages[name].id)
+    for (const id of wantedEventIds) await this.#register(connection, id)
     return { libvirtVersion: versionText(libVer), domains: await listDomains(connection) }
   }
 
-  async #register(connection: Connection, eventId: number | null): Promise<void> {
-    if (eventId === null) return
+  async #register(connection: Connection, eventId: number): Promise<void> {
     try {
       await connection.call(procedures.connectDomainEventCallbackRegisterAny, { eventId, dom: null })
     } catch (error) {

@@ -1,8 +1,8 @@
 import { Fault, type Reason } from '../common/fault.js'
-import { virError } from './structs.js'
-import type { StructOf } from './xdr.js'
+import type { virError } from './structs.js'
+import type { ValueOf } from './xdr.js'
 
-export type VirError = StructOf<{ all: typeof virError }>['all']
+export type VirError = ValueOf<typeof virError>
 
 /** libvirt's error numbers that mean something to us. Text is for people: nothing is decided by it. */
 export const virErrors = {

@@ -1,6 +1,6 @@
 import * as c from './constants.js'
 import { nameOf, type NameIn } from './constants.js'
-import { eventMessages, type EventMessage, type EventMessageName } from './event-messages.js'
+import { eventMessages, type EventMessage } from './event-messages.js'
 import { paramsOf, type Params } from './typed-params.js'
 import { decode } from './xdr.js'
 
@@ -76,25 +76,103 @@ export type LibvirtEvent = {
 }[keyof Kinds]
 export type LibvirtEventKind = LibvirtEvent['kind']
 
-/**
- * The registrations of a control connection. Left out are the older twins of others: I/O error without its
- * reason (4), block jobs by path (8).
- */
-export const wantedEvents: readonly EventMessageName[] = (
-  Object.keys(eventMessages) as EventMessageName[]
-).filter(name => eventMessages[name].id !== null && name !== 'ioError' && name !== 'blockJob')
+type Dom = { uuid: string; name: string }
+type Reader = { message: EventMessage<unknown>; read: (payload: Buffer) => LibvirtEvent | null }
 
+/** A kind of event from a kind of message; a null of `facts` is an event that this version does not know. */
+function from<T extends { dom: Dom }, K extends LibvirtEventKind>(
+  message: EventMessage<T>,
+  kind: K,
+  facts: (fields: T) => Kinds[K] | null
+): Reader {
+  const read = (payload: Buffer) => {
+    const fields = decode(message.codec, payload)
+    const known = facts(fields)
+    const { uuid, name } = fields.dom
+    return known && ({ kind, uuid, name, ...known } as LibvirtEvent)
+  }
+  return { message, read }
+}
+
+const m = eventMessages
+// Left out are the older twins of others: I/O error without its reason (4), block jobs by path (8).
+const readers: readonly Reader[] = [
+  from(m.lifecycle, 'lifecycle', ({ event, detail }) => lifecycle(event, detail)),
+  from(m.reboot, 'reboot', () => ({})),
+  from(m.rtcChange, 'rtcChange', ({ offset }) => ({ offset: Number(offset) })),
+  from(m.watchdog, 'watchdog', ({ action }) => ({ action: nameOf(c.domainEventWatchdogAction, action) })),
+  from(m.graphics, 'graphics', ({ phase, local, remote, authScheme }) => ({
+    phase: nameOf(c.domainEventGraphicsPhase, phase),
+    local: { node: local.node, service: local.service },
+    remote: { node: remote.node, service: remote.service },
+    authScheme
+  })),
+  from(m.ioErrorReason, 'ioError', ({ srcPath, alias, action, reason }) => ({
+    path: srcPath,
+    alias,
+    action: nameOf(c.domainEventIOErrorAction, action),
+    noSpace: reason === 'enospc'
+  })),
+  from(m.controlError, 'controlError', () => ({})),
+  from(m.diskChange, 'diskChange', ({ oldSrcPath, newSrcPath, alias }) => ({
+    oldPath: oldSrcPath,
+    newPath: newSrcPath,
+    alias
+  })),
+  from(m.trayChange, 'trayChange', ({ alias, reason }) => ({
+    alias,
+    tray: nameOf(c.domainEventTrayChangeReason, reason)
+  })),
+  from(m.pmWakeup, 'powerManagement', () => ({ change: 'wakeup' as const })),
+  from(m.pmSuspend, 'powerManagement', () => ({ change: 'suspend' as const })),
+  from(m.pmSuspendDisk, 'powerManagement', () => ({ change: 'suspendDisk' as const })),
+  from(m.balloonChange, 'balloonChange', ({ actual }) => ({ actualKiB: Number(actual) })),
+  from(m.deviceRemoved, 'deviceRemoved', ({ alias }) => ({ alias })),
+  from(m.blockJob2, 'blockJob', ({ dst, type, status }) => ({
+    disk: dst,
+    type: nameOf(c.domainBlockJobType, type),
+    status: nameOf(c.connectDomainEventBlockJobStatus, status)
+  })),
+  from(m.tunable, 'tunable', ({ params }) => ({ params: paramsOf(params) })),
+  from(m.agentLifecycle, 'agentLifecycle', ({ state, reason }) => ({
+    state: nameOf(c.connectDomainEventAgentLifecycleState, state),
+    reason: nameOf(c.connectDomainEventAgentLifecycleReason, reason)
+  })),
+  from(m.deviceAdded, 'deviceAdded', ({ alias }) => ({ alias })),
+  from(m.migrationIteration, 'migrationIteration', ({ iteration }) => ({ iteration })),
+  from(m.jobCompleted, 'jobCompleted', ({ params }) => ({ params: paramsOf(params) })),
+  from(m.deviceRemovalFailed, 'deviceRemovalFailed', ({ alias }) => ({ alias })),
+  from(m.metadataChange, 'metadataChange', ({ type, nsuri }) => ({
+    type: nameOf(c.domainMetadataType, type),
+    uri: nsuri
+  })),
+  from(m.blockThreshold, 'blockThreshold', ({ dev, path, threshold, excess }) => ({
+    dev,
+    path,
+    threshold: Number(threshold),
+    excess: Number(excess)
+  })),
+  from(m.memoryFailure, 'memoryFailure', ({ recipient, action }) => ({
+    recipient: nameOf(c.domainMemoryFailureRecipientType, recipient),
+    action: nameOf(c.domainMemoryFailureActionType, action)
+  })),
+  from(m.memoryDeviceSizeChange, 'memoryDeviceSizeChange', ({ alias, size }) => ({
+    alias,
+    sizeKiB: Number(size)
+  }))
+]
 const byNumber = new Map(
-  Object.entries(eventMessages).map(([name, { program, number }]) => [
-    `${program}/${number}`,
-    name as EventMessageName
-  ])
+  readers.map(reader => [`${reader.message.program}/${reader.message.number}`, reader])
+)
+
+/** What a control connection registers for. */
+export const wantedEventIds: readonly number[] = readers.flatMap(({ message: { id } }) =>
+  id === null ? [] : [id]
 )
 
 /** Null for a message that this version does not know or want. Throws XdrError when it cannot be read. */
 export function decodeEvent(program: number, number: number, payload: Buffer): LibvirtEvent | null {
-  const name = byNumber.get(`${program}/${number}`)
-  return name === undefined ? null : eventOf(name, payload)
+  return byNumber.get(`${program}/${number}`)?.read(payload) ?? null
 }
 
 function lifecycle(event: number, detail: number): Lifecycle | null {
@@ -102,118 +180,3 @@ function lifecycle(event: number, detail: number): Lifecycle | null {
   if (change === 'unknown') return null
   return { change, detail: nameOf(details[change], detail) } as Lifecycle
 }
-
-function eventOf(name: EventMessageName, payload: Buffer): LibvirtEvent | null {
-  const m = eventMessages
-  const read = <T>(message: EventMessage<T>) => decode(message.codec, payload)
-  switch (name) {
-    case 'lifecycle': {
-      const { dom, event, detail } = read(m.lifecycle)
-      const change = lifecycle(event, detail)
-      return change && { kind: 'lifecycle', ...of(dom), ...change }
-    }
-    case 'reboot':
-      return { kind: 'reboot', ...of(read(m.reboot).dom) }
-    case 'controlError':
-      return { kind: 'controlError', ...of(read(m.controlError).dom) }
-    case 'rtcChange': {
-      const { dom, offset } = read(m.rtcChange)
-      return { kind: 'rtcChange', ...of(dom), offset: Number(offset) }
-    }
-    case 'watchdog': {
-      const { dom, action } = read(m.watchdog)
-      return { kind: 'watchdog', ...of(dom), action: nameOf(c.domainEventWatchdogAction, action) }
-    }
-    case 'ioErrorReason': {
-      const { dom, srcPath, alias, action, reason } = read(m.ioErrorReason)
-      const why = { action: nameOf(c.domainEventIOErrorAction, action), noSpace: reason === 'enospc' }
-      return { kind: 'ioError', ...of(dom), path: srcPath, alias, ...why }
-    }
-    case 'graphics': {
-      const { dom, phase, local, remote, authScheme } = read(m.graphics)
-      const named = nameOf(c.domainEventGraphicsPhase, phase)
-      return { kind: 'graphics', ...of(dom), phase: named, local, remote, authScheme }
-    }
-    case 'blockJob2': {
-      const { dom, dst, type, status } = read(m.blockJob2)
-      return {
-        kind: 'blockJob',
-        ...of(dom),
-        disk: dst,
-        type: nameOf(c.domainBlockJobType, type),
-        status: nameOf(c.connectDomainEventBlockJobStatus, status)
-      }
-    }
-    case 'diskChange': {
-      const { dom, oldSrcPath, newSrcPath, alias } = read(m.diskChange)
-      return { kind: 'diskChange', ...of(dom), oldPath: oldSrcPath, newPath: newSrcPath, alias }
-    }
-    case 'trayChange': {
-      const { dom, alias, reason } = read(m.trayChange)
-      return { kind: 'trayChange', ...of(dom), alias, tray: nameOf(c.domainEventTrayChangeReason, reason) }
-    }
-    case 'pmWakeup':
-      return { kind: 'powerManagement', ...of(read(m.pmWakeup).dom), change: 'wakeup' }
-    case 'pmSuspend':
-      return { kind: 'powerManagement', ...of(read(m.pmSuspend).dom), change: 'suspend' }
-    case 'pmSuspendDisk':
-      return { kind: 'powerManagement', ...of(read(m.pmSuspendDisk).dom), change: 'suspendDisk' }
-    case 'balloonChange': {
-      const { dom, actual } = read(m.balloonChange)
-      return { kind: 'balloonChange', ...of(dom), actualKiB: Number(actual) }
-    }
-    case 'deviceAdded':
-    case 'deviceRemoved':
-    case 'deviceRemovalFailed': {
-      const { dom, alias } = read(m[name])
-      return { kind: name, ...of(dom), alias }
-    }
-    case 'tunable':
-    case 'jobCompleted': {
-      const { dom, params } = read(m[name])
-      return { kind: name, ...of(dom), params: paramsOf(params) }
-    }
-    case 'agentLifecycle': {
-      const { dom, state, reason } = read(m.agentLifecycle)
-      return {
-        kind: 'agentLifecycle',
-        ...of(dom),
-        state: nameOf(c.connectDomainEventAgentLifecycleState, state),
-        reason: nameOf(c.connectDomainEventAgentLifecycleReason, reason)
-      }
-    }
-    case 'migrationIteration': {
-      const { dom, iteration } = read(m.migrationIteration)
-      return { kind: 'migrationIteration', ...of(dom), iteration }
-    }
-    case 'metadataChange': {
-      const { dom, type, nsuri } = read(m.metadataChange)
-      return { kind: 'metadataChange', ...of(dom), type: nameOf(c.domainMetadataType, type), uri: nsuri }
-    }
-    case 'blockThreshold': {
-      const { dom, dev, path, threshold, excess } = read(m.blockThreshold)
-      const sizes = { threshold: Number(threshold), excess: Number(excess) }
-      return { kind: 'blockThreshold', ...of(dom), dev, path, ...sizes }
-    }
-    case 'memoryFailure': {
-      const { dom, recipient, action } = read(m.memoryFailure)
-      return {
-        kind: 'memoryFailure',
-        ...of(dom),
-        recipient: nameOf(c.domainMemoryFailureRecipientType, recipient),
-        action: nameOf(c.domainMemoryFailureActionType, action)
-      }
-    }
-    case 'memoryDeviceSizeChange': {
-      const { dom, alias, size } = read(m.memoryDeviceSizeChange)
-      return { kind: 'memoryDeviceSizeChange', ...of(dom), alias, sizeKiB: Number(size) }
-    }
-    case 'ioError':
-    case 'blockJob':
-    case 'connectionClosed':
-    case 'monitorEvent':
-      return null
-  }
-}
-
-const of = ({ uuid, name }: { uuid: string; name: string }) => ({ uuid, name })

@@ -8,7 +8,8 @@ export type Codec<T> = {
   read(from: XdrReader): T
 }
 export type Fields = Record<string, Codec<unknown>>
-export type StructOf<F> = { [K in keyof F]: F[K] extends Codec<infer T> ? T : never }
+export type ValueOf<C> = C extends Codec<infer T> ? T : never
+export type StructOf<F> = { [K in keyof F]: ValueOf<F[K]> }
 
 /** The default limit of libvirt for strings and opaque bytes. */
 export const maxString = 4 * 2 ** 20

@@ -39,7 +39,6 @@ namespaces = []
 cgroup_controllers = []
 stdio_handler = "file"
 remember_owner = 0
-migration_host = "127.0.0.1"
 keepalive_interval = 3
 keepalive_count = 3
 `
