@@ -1,4 +1,7 @@
 import { Fault } from '../common/fault.js'
+import type { Fields } from '../common/fields.js'
+import type { Gate } from '../common/implement.js'
+import { checked } from '../common/rpc.js'
 
 /** What the agent knows about who rules it; durable (identity.ts). */
 export type Rule = {
@@ -21,7 +24,7 @@ export const largestEpochJump = 1_000_000
  * a command that is refused here nothing is remembered.
  */
 export function throwIfStale(stamp: Omit<Stamp, 'requestId'>, standing: Standing, rule: Rule): void {
-  if (standing.isRecovering) throw new Fault('RECOVERING', 'the agent is still finding out what runs here')
+  if (standing.isRecovering) throwRecovering()
   throwIfStaleEpoch(stamp.coordinatorEpoch, standing, rule)
   if (!standing.isCoordinator && stamp.hostGeneration === 0) return
   if (stamp.hostGeneration !== rule.hostGeneration) {
@@ -51,4 +54,50 @@ export function throwIfStaleEpoch(epoch: number, { isCoordinator }: Standing, ru
       { facts }
     )
   }
+}
+
+type Gated = { rule(): Rule; isRecovering(): boolean; rememberEpoch(epoch: number): Promise<void> }
+
+// These set or guard what the others are checked against, so they come through in any state of the agent.
+const whileRecovering = ['Welcome', 'UpdateDenyList']
+
+/** The agent's check between policy and fields (common/implement.ts). Reads only what every command has. */
+export function agentGate({ rule, isRecovering, rememberEpoch }: Gated): Gate {
+  return async ({ message, policy, path, caller }) => {
+    if (policy.readOnly || caller.role === 'HOST') return
+    const method = path.slice(path.lastIndexOf('/') + 1)
+    const isCoordinator = caller.role === 'COORDINATOR'
+    const isOpen = whileRecovering.includes(method)
+    const standing = { isCoordinator, isRecovering: isRecovering() && !isOpen }
+    if (!('coordinatorEpoch' in message)) {
+      if (standing.isRecovering) throwRecovering()
+      return
+    }
+    const { coordinatorEpoch, hostGeneration } = tokensOf(message)
+    if (method === 'Welcome') throwIfStaleEpoch(coordinatorEpoch, standing, rule())
+    else throwIfStale({ coordinatorEpoch, hostGeneration }, standing, rule())
+    if (isCoordinator) await rememberEpoch(coordinatorEpoch)
+  }
+}
+
+/** The same tokens with the request id, for the check of a method. */
+export function stampOf(fields: Fields): Stamp {
+  return {
+    requestId: fields.uuid('requestId'),
+    coordinatorEpoch: Number(fields.int64('coordinatorEpoch', 0n, most)),
+    hostGeneration: Number(fields.int64('hostGeneration', 0n, most))
+  }
+}
+
+const most = BigInt(Number.MAX_SAFE_INTEGER)
+
+function tokensOf(message: object): Omit<Stamp, 'requestId'> {
+  return checked(message, fields => ({
+    coordinatorEpoch: Number(fields.int64('coordinatorEpoch', 0n, most)),
+    hostGeneration: Number(fields.int64('hostGeneration', 0n, most))
+  }))
+}
+
+function throwRecovering(): never {
+  throw new Fault('RECOVERING', 'the agent is still finding out what runs here')
 }
