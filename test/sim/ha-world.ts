@@ -9,7 +9,7 @@ import {
   type LeaseReading
 } from '../../coordinator/ha/decide.js'
 import { decideRestarts } from '../../coordinator/ha/restart-policy.js'
-import { Random } from './random.js'
+import { type Random } from './random.js'
 import { SimSanlock } from './sanlock.js'
 
 // The world of HA: hosts with power, network and storage paths, sanlock and watchdogs, fence devices, a

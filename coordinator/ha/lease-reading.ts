@@ -1,0 +1,32 @@
+import { seconds, type Seconds } from '../../common/units.js'
+import type { LeaseReading } from './decide.js'
+
+/** One host's look at the record of another in one lockspace, as its storage worker reported it. */
+export type LeaseObservation = {
+  readerHostId: string
+  storageDomainId: string
+  state: 'live' | 'failing' | 'expired' | 'free'
+  /** How long the reader has watched the record, on its own monotonic clock. */
+  watched: Seconds
+  ioTimeout: Seconds
+  /** How old the report is now. */
+  age: Seconds
+}
+
+/** Reports older than this say nothing about now. */
+const freshFor = seconds(15)
+
+const mostAliveFirst = ['live', 'failing', 'expired', 'free'] as const
+
+/**
+ * The most alive of all opinions: one reader that sees a renewal is enough to keep a host from being
+ * fenced. A reader that has not watched for 3 x io_timeout + 5 s has no opinion yet; a report that is
+ * old has none any more. No opinion at all is `unknown`, and that holds the off command back as well.
+ */
+export function readLease(observations: readonly LeaseObservation[]): LeaseReading {
+  const opinions = observations.filter(({ state, watched, ioTimeout, age }) => {
+    if (age > freshFor) return false
+    return state === 'live' || watched >= 3 * ioTimeout + 5
+  })
+  return mostAliveFirst.find(state => opinions.some(opinion => opinion.state === state)) ?? 'unknown'
+}

@@ -1,0 +1,57 @@
+import t from 'tap'
+import { seconds } from '../../../common/units.js'
+import { readLease, type LeaseObservation } from '../../../coordinator/ha/lease-reading.js'
+import {
+  noteRound,
+  nothingRead,
+  type PowerReading,
+  type PowerState
+} from '../../../coordinator/ha/power-reading.js'
+
+const seen = (
+  state: LeaseObservation['state'],
+  change: Partial<LeaseObservation> = {}
+): LeaseObservation => ({
+  readerHostId: 'h1',
+  storageDomainId: 's1',
+  state,
+  watched: seconds(600),
+  ioTimeout: seconds(10),
+  age: seconds(2),
+  ...change
+})
+
+const leases: Array<[why: string, seen: LeaseObservation[], expected: string]> = [
+  ['nobody reads it', [], 'unknown'],
+  ['one of two readers sees a renewal', [seen('expired'), seen('live')], 'live'],
+  ['all see it expired', [seen('expired'), seen('expired')], 'expired'],
+  ['the only reader has not watched long enough', [seen('failing', { watched: seconds(34) })], 'unknown'],
+  ['the reader has watched just long enough', [seen('failing', { watched: seconds(35) })], 'failing'],
+  ['a new reader saw a renewal all the same', [seen('live', { watched: seconds(1) })], 'live'],
+  ['the report is old', [seen('live', { age: seconds(16) })], 'unknown']
+]
+for (const [why, observations, expected] of leases) {
+  t.test(`a lease is ${expected} when ${why}`, async t => {
+    t.equal(readLease(observations), expected)
+  })
+}
+
+const since = { offSince: seconds(5), lastOffRead: seconds(6) }
+const rounds: Array<[why: string, before: PowerReading, states: PowerState[], expected: PowerReading]> = [
+  [
+    'the first round that says off begins it',
+    nothingRead,
+    ['off'],
+    { offSince: seconds(9), lastOffRead: seconds(9) }
+  ],
+  ['the next one goes on', since, ['off'], { ...since, lastOffRead: seconds(9) }],
+  ['a round without an answer changes nothing', since, ['unknown'], since],
+  ['one device of two is not enough', nothingRead, ['off', 'unknown'], nothingRead],
+  ['one device that says on takes it back', since, ['off', 'on'], nothingRead],
+  ['a host without devices is never off', since, [], nothingRead]
+]
+for (const [why, before, states, expected] of rounds) {
+  t.test(`proof by power: ${why}`, async t => {
+    t.strictSame(noteRound(before, states, seconds(9)), expected)
+  })
+}
