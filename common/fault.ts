@@ -19,6 +19,10 @@ const table = {
     'INVALID_ARGUMENT',
     'The image breaks a rule (named in the message); convert it on a trusted machine first.'
   ],
+  INTERNAL: [
+    'INTERNAL',
+    'A bug: report it with the error id; the log of the daemon has the rest under that id.'
+  ],
   INTERRUPTED: ['UNAVAILABLE', 'Repeat with the same request id.'],
   INVALID_REQUEST: ['INVALID_ARGUMENT', 'Correct the named fields.'],
   LEASE_HELD: ['FAILED_PRECONDITION', 'Another host holds the lease; wait until it is free.'],

@@ -1,0 +1,206 @@
+import { once } from 'node:events'
+import type { AddressInfo, Server as NetServer } from 'node:net'
+import {
+  experimental,
+  Server,
+  ServerCredentials,
+  type ServerInterceptor,
+  type ServiceDefinition
+} from '@grpc/grpc-js'
+import { Admission, standardAdmission, type AdmissionLimits } from './admission.js'
+import { auditFacts, type Audit } from './audit.js'
+import type { Clock } from './clock.js'
+import { door, type Identify } from './door.js'
+import { Fault } from './fault.js'
+import { Health } from './health.js'
+import { anonymous, Identities, localAdmin, type Caller, type Trust } from './identity.js'
+import { implement, type Gate } from './implement.js'
+import type { Logger } from './log.js'
+import { Policies } from './policy.js'
+import { Reflection } from './reflection.js'
+import type { Handler } from './rpc.js'
+import { tlsFront, type Certificates, type FrontLimits } from './tls.js'
+import { listenUnix } from './unix-socket.js'
+import { seconds, type Seconds } from './units.js'
+
+/** What common/ needs of proto/, handed in by main.ts. */
+export type Contract = {
+  descriptorSet: Uint8Array
+  standardServices: {
+    health: ServiceDefinition
+    reflection: ServiceDefinition
+    reflectionAlpha: ServiceDefinition
+  }
+}
+
+export type RpcServerOptions = {
+  contract: Contract
+  trust: Trust
+  log: Logger
+  clock: Clock
+  audit?: Audit
+  gate?: Gate
+  admission?: AdmissionLimits
+  frontLimits?: Partial<FrontLimits>
+}
+
+export type TlsListener = { host: string; port: number; certificates: Certificates; allowAnonymous: boolean }
+
+const options = {
+  'grpc.max_receive_message_length': 256 * 1024,
+  'grpc.max_send_message_length': 4 * 2 ** 20,
+  'grpc.max_concurrent_streams': 200,
+  'grpc-node.max_session_memory': 10,
+  'grpc.keepalive_time_ms': 20_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.keepalive_permit_without_calls': 1,
+  'grpc.max_connection_age_ms': 3_600_000,
+  'grpc.max_connection_age_grace_ms': 60_000
+}
+
+/** A daemon's gRPC server: two doors (TLS 1.3 and a unix socket), one pipeline behind them. */
+export class RpcServer {
+  readonly health: Health
+  readonly #options: RpcServerOptions
+  readonly #policies: Policies
+  readonly #server = new Server(options)
+  readonly #services: string[] = []
+  readonly #listeners: NetServer[] = []
+  readonly #pipeline
+  #reload: ((certificates: Certificates) => void) | null = null
+
+  constructor(given: RpcServerOptions) {
+    const { log, clock, audit = () => {}, gate = () => {}, admission = standardAdmission } = given
+    this.#options = given
+    this.#policies = new Policies(given.contract.descriptorSet)
+    const streams = new Admission({ perPeer: 64, inAll: 256, waiting: 0 })
+    this.#pipeline = {
+      log,
+      clock,
+      policies: this.#policies,
+      audit,
+      gate,
+      admission: new Admission(admission),
+      streams
+    }
+    this.health = new Health(this.#services)
+  }
+
+  /** Offers a service. All services are added before the first listener. */
+  add<D extends object>(definition: D, handlers: Handlers<D>): this {
+    const service = definition as unknown as ServiceDefinition
+    const name = Object.values(service)[0]?.path.split('/')[1] ?? ''
+    this.#services.push(name)
+    this.#server.addService(
+      service,
+      implement(service, { ...handlers } as Record<string, Handler>, this.#pipeline)
+    )
+    return this
+  }
+
+  /** Adds health and reflection. Called once, after the daemon's own services. */
+  addStandard(): this {
+    const { descriptorSet, standardServices } = this.#options.contract
+    const names = Object.values(standardServices).map(
+      service => Object.values(service)[0]?.path.split('/')[1] ?? ''
+    )
+    const reflection = new Reflection(descriptorSet, [...this.#services, ...names]).handlers()
+    const { health, reflection: v1, reflectionAlpha: v1alpha } = standardServices
+    this.#server.addService(health, implement(health, this.health.handlers(), this.#pipeline))
+    for (const service of [v1, v1alpha])
+      this.#server.addService(service, implement(service, reflection, this.#pipeline))
+    return this
+  }
+
+  /** Opens the TLS door; returns the port, which was asked of the kernel where it was 0. */
+  async listenTls({ host, port, certificates, allowAnonymous }: TlsListener): Promise<number> {
+    const { log, trust, clock, frontLimits = {} } = this.#options
+    const identities = new Identities(clock, trust)
+    const injector = this.#injector(call => {
+      const { sslPeerCertificate: certificate } = call.getAuthContext()
+      const address = call.getConnectionInfo().remoteAddress ?? ''
+      if (certificate) return identities.ofCertificate(certificate.raw, certificate.fingerprint256, address)
+      return anonymous(address)
+    })
+    const front = tlsFront({
+      certificates,
+      allowAnonymous,
+      limits: frontLimits,
+      log,
+      onConnection: socket => injector.injectConnection(socket)
+    })
+    front.server.listen({ host, port })
+    await once(front.server, 'listening')
+    this.#listeners.push(front.server)
+    this.#reload = front.reload
+    return (front.server.address() as AddressInfo).port
+  }
+
+  /** Opens the unix socket: whoever may open it is the local administrator. */
+  async listenUnix(path: string, mode: 0o600 | 0o660 = 0o600): Promise<void> {
+    const injector = this.#injector(() => localAdmin)
+    this.#listeners.push(await listenUnix(path, mode, socket => injector.injectConnection(socket)))
+  }
+
+  /** From now on new connections see these certificates. */
+  reload(certificates: Certificates): void {
+    this.#reload?.(certificates)
+  }
+
+  /** Lets running calls end, up to a time; then cuts them. */
+  async stop(grace: Seconds = seconds(5)): Promise<void> {
+    for (const listener of this.#listeners.splice(0)) listener.close()
+    await new Promise<void>(resolve => {
+      const cut = this.#options.clock.after(grace, () => {
+        this.#server.forceShutdown()
+        resolve()
+      })
+      this.#server.tryShutdown(() => {
+        cut()
+        resolve()
+      })
+    })
+  }
+
+  /** For the debug door. */
+  dump() {
+    return { calls: this.#pipeline.admission.dump(), streams: this.#pipeline.streams.dump() }
+  }
+
+  #injector(identify: Identify) {
+    const interceptor: ServerInterceptor = door(this.#policies, identify, (path, caller, fault) =>
+      this.#recordRefusal(path, caller, fault)
+    )
+    // Plain HTTP/2: TLS has been spoken before a connection gets here.
+    const plain = experimental.createServerCredentialsWithInterceptors(ServerCredentials.createInsecure(), [
+      interceptor
+    ])
+    return this.#server.createConnectionInjector(plain)
+  }
+
+  #recordRefusal(path: string, caller: Caller | null, fault: Fault): void {
+    const { log, clock, audit } = this.#options
+    log.info({ rpc: path, caller, reason: fault.reason }, fault.message)
+    const policy = this.#policies.of(path)
+    if (!audit || caller === null || (policy.readOnly && !policy.audit)) return
+    const facts = auditFacts({}, '')
+    const entry = {
+      method: path,
+      action: policy.action,
+      caller,
+      ...facts,
+      outcome: fault.reason,
+      started: clock.wall()
+    }
+    void Promise.resolve(audit(entry)).catch((error: unknown) => log.error({ err: error }, 'audit failed'))
+  }
+}
+
+/** Handlers for the methods of a generated service definition; those left out answer UNIMPLEMENTED. */
+export type Handlers<D> = {
+  [K in keyof D as string extends K ? never : K extends string ? Uncapitalize<K> : never]?: D[K] extends {
+    responseSerialize: (value: infer R) => Buffer
+  }
+    ? Handler<R & object>
+    : never
+}
