@@ -1,0 +1,2 @@
+#!/bin/sh
+exec /usr/lib/drover/node /usr/lib/drover/dist/agent/main.js "$@"

@@ -1,0 +1,2 @@
+#!/bin/sh
+exec /usr/lib/drover/node /usr/lib/drover/dist/cli/main.js "$@"
