@@ -7,6 +7,8 @@ export type RunOptions = {
   input?: string
   /** Exit codes that are an answer and not a failure. */
   okCodes?: number[]
+  /** Added to the few variables that every program gets; never a secret. */
+  env?: Record<string, string>
 }
 export type RunResult = { code: number; stdout: string; stderr: string }
 export type Run = (
@@ -20,7 +22,7 @@ const path = '/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** The one place that starts programs: no shell, nothing inherited, output bounded, logged and timed. */
 export function commandRunner(log: Logger): Run {
-  return async (command, args, signal, { input = '', okCodes = [0] } = {}) => {
+  return async (command, args, signal, { input = '', okCodes = [0], env = {} } = {}) => {
     const started = performance.now()
     try {
       const {
@@ -30,7 +32,7 @@ export function commandRunner(log: Logger): Run {
       } = await execa(command, args, {
         cancelSignal: signal,
         extendEnv: false,
-        env: { LC_ALL: 'C', PATH: path, LVM_SUPPRESS_FD_WARNINGS: '1' },
+        env: { LC_ALL: 'C', PATH: path, LVM_SUPPRESS_FD_WARNINGS: '1', ...env },
         input,
         maxBuffer: 16 * 2 ** 20,
         reject: false
