@@ -1,0 +1,219 @@
+import { lstat } from 'node:fs/promises'
+import { crashpoint } from '../common/crashpoint.js'
+import { Fault } from '../common/fault.js'
+import { bytes, type Seconds } from '../common/units.js'
+import { readDirect, writeDirect } from './direct-io.js'
+import type { FileLayout } from './file-layout.js'
+import { managerLeaseOffset } from './format/leases-layout.js'
+import { readSanlockRecord } from './format/sanlock-record.js'
+import { planRebuild, type RebuildStep, recordsWithin } from './format/xleases-rebuild.js'
+import { indexOffset, indexSize, rewriteWrites, XleasesIndex } from './format/xleases.js'
+import type { ManagerLease } from './manager-lease.js'
+import { atStart, type Lockspace, type Sanlock } from './sanlock.js'
+import type { Geometry, LeaseOwner, Leases, Place, Resource, VmLease } from './storage-domain.js'
+
+export type FileLeaseSettings = {
+  storageDomainId: string
+  shared: boolean
+  geometry: Geometry
+  ioTimeout: Seconds
+}
+
+/** Leases of a file storage domain: `ids`, `leases`, `xleases`, and a `.lease` beside each volume. */
+export class FileLeases implements Leases {
+  readonly #settings: FileLeaseSettings
+  readonly #layout: FileLayout
+  readonly #sanlock: Sanlock
+  readonly #manager: ManagerLease
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(settings: FileLeaseSettings, layout: FileLayout, sanlock: Sanlock, manager: ManagerLease) {
+    this.#settings = settings
+    this.#layout = layout
+    this.#sanlock = sanlock
+    this.#manager = manager
+  }
+
+  volumeResource({ imageId, volumeId }: Place): Resource {
+    const path = this.#layout.lease(imageId, volumeId)
+    return { lockspace: this.#settings.storageDomainId, name: volumeId, path, offset: atStart }
+  }
+
+  async vmResource(leaseId: string): Promise<Resource> {
+    const found = (await this.#index()).lookup(leaseId)
+    if (found === null) throw new Fault('NOT_FOUND', `no lease ${leaseId} in storage domain ${this.#id}`)
+    return this.#xlease(leaseId, found.offset)
+  }
+
+  async writeVolumeLease(place: Place, signal: AbortSignal): Promise<void> {
+    if (!this.#settings.shared) return
+    await this.#sanlock.writeResource(this.volumeResource(place), this.#settings.geometry, signal)
+  }
+
+  async createVmLease(leaseId: string, signal: AbortSignal): Promise<VmLease> {
+    this.#throwIfNotShared()
+    return this.#alone(async () => {
+      const index = await this.#index()
+      const known = index.lookup(leaseId)
+      if (known !== null) return this.#withOwner(leaseId, known.offset)
+      const { record, offset } = index.place(leaseId)
+      await this.#sanlock.writeResource(this.#xlease(leaseId, offset), this.#settings.geometry, signal)
+      await crashpoint('lease.create/record')
+      const { offset: at, block } = index.put(leaseId, record)
+      await writeDirect(this.#layout.xleases, at, block)
+      await crashpoint('lease.create/done')
+      return { leaseId, offset, owner: null }
+    })
+  }
+
+  async removeVmLease(leaseId: string, signal: AbortSignal): Promise<void> {
+    this.#throwIfNotShared()
+    await this.#alone(async () => {
+      const index = await this.#index()
+      if (index.lookup(leaseId) === null) return
+      const { offset, write } = index.remove(leaseId)
+      await crashpoint('lease.remove/record')
+      await writeDirect(this.#layout.xleases, write.offset, write.block)
+      await crashpoint('lease.remove/resource')
+      await this.#sanlock.clearResource(this.#xlease(leaseId, offset), this.#settings.geometry, signal)
+      await crashpoint('lease.remove/done')
+    })
+  }
+
+  async vmLeases(): Promise<VmLease[]> {
+    if (!this.#settings.shared) return []
+    const leases = (await this.#index()).leases().filter(lease => !lease.updating)
+    return Promise.all(leases.map(({ leaseId, offset }) => this.#withOwner(leaseId, offset)))
+  }
+
+  /** Makes index and resources agree again; the number of differences found. */
+  async rebuildVmLeases(signal: AbortSignal): Promise<number> {
+    this.#throwIfNotShared()
+    return this.#alone(async () => {
+      const { alignment, sectorSize } = this.#settings.geometry
+      const index = XleasesIndex.loadForRebuild(await this.#indexBytes(), alignment, sectorSize)
+      const size = bytes((await lstat(this.#layout.xleases)).size)
+      const names = new Map<number, string | null>()
+      for (let record = 0; record < recordsWithin(size, alignment); record++) {
+        const offset = (3 + record) * alignment
+        names.set(offset, resourceName(await readDirect(this.#layout.xleases, offset, sectorSize)))
+      }
+      const steps = planRebuild(index, size, offset => names.get(offset) ?? null)
+      for (const step of steps) await this.#rebuildStep(index, step, signal)
+      await crashpoint('lease.rebuild/index')
+      for (const { offset, block } of rewriteWrites(index.bytes, index.header, alignment, sectorSize)) {
+        await writeDirect(this.#layout.xleases, offset, block)
+        await crashpoint('lease.rebuild/index-block')
+      }
+      return steps.length
+    })
+  }
+
+  async #rebuildStep(index: XleasesIndex, step: RebuildStep, signal: AbortSignal): Promise<void> {
+    const { geometry } = this.#settings
+    switch (step.kind) {
+      case 'writeResource':
+        return this.#sanlock.writeResource(this.#xlease(step.leaseId, step.offset), geometry, signal)
+      case 'clearResource':
+        return this.#sanlock.clearResource(this.#xlease('', step.offset), geometry, signal)
+      case 'putRecord':
+        return void index.put(step.leaseId, step.record)
+      case 'clearRecord':
+        return void index.clear(step.record)
+    }
+  }
+
+  async asManager(signal: AbortSignal): Promise<AsyncDisposable> {
+    if (!this.#settings.shared) return { [Symbol.asyncDispose]: async () => {} }
+    return this.#manager.hold(signal)
+  }
+
+  /** Who holds the manager's lease, as its record says. */
+  async managerOwner(): Promise<LeaseOwner | null> {
+    const { alignment, sectorSize } = this.#settings.geometry
+    return ownerIn(await readDirect(this.#layout.leases, managerLeaseOffset(alignment), sectorSize))
+  }
+
+  async join(sanlockHostId: number, signal: AbortSignal): Promise<void> {
+    if (!this.#takesLeases) return
+    const known = await this.#sanlock.hostIdIn(this.#id, signal)
+    if (known !== null && known !== sanlockHostId) {
+      throw new Fault('WRONG_STATE', `this host is already host id ${known} in storage domain ${this.#id}`)
+    }
+    await this.#sanlock.join(this.#lockspace(sanlockHostId), this.#settings.ioTimeout, signal)
+  }
+
+  async leave(signal: AbortSignal): Promise<void> {
+    if (!this.#takesLeases) return
+    await this.#manager.giveUp()
+    const known = await this.#sanlock.hostIdIn(this.#id, signal)
+    if (known !== null) await this.#sanlock.leave(this.#lockspace(known), signal)
+  }
+
+  async isJoined(signal: AbortSignal): Promise<boolean> {
+    if (!this.#takesLeases) return true
+    const known = await this.#sanlock.hostIdIn(this.#id, signal)
+    return known !== null && this.#sanlock.isJoined(this.#lockspace(known), signal)
+  }
+
+  get #id(): string {
+    return this.#settings.storageDomainId
+  }
+
+  get #takesLeases(): boolean {
+    return this.#settings.shared && this.#sanlock.mode === 'daemon'
+  }
+
+  #lockspace(sanlockHostId: number): Lockspace {
+    return { name: this.#id, sanlockHostId, path: this.#layout.ids }
+  }
+
+  #xlease(name: string, offset: number): Resource {
+    return { lockspace: this.#id, name, path: this.#layout.xleases, offset: bytes(offset) }
+  }
+
+  async #withOwner(leaseId: string, offset: number): Promise<VmLease> {
+    const sector = await readDirect(this.#layout.xleases, offset, this.#settings.geometry.sectorSize)
+    return { leaseId, offset: bytes(offset), owner: ownerIn(sector) }
+  }
+
+  async #index(): Promise<XleasesIndex> {
+    const { alignment, sectorSize } = this.#settings.geometry
+    return XleasesIndex.load(await this.#indexBytes(), alignment, sectorSize)
+  }
+
+  #indexBytes(): Promise<Buffer> {
+    return readDirect(this.#layout.xleases, indexOffset(this.#settings.geometry.alignment), indexSize)
+  }
+
+  /** Alone among hosts and in this process: the index is read, changed and written as one. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work, work)
+    this.#turn = mine.catch(() => {})
+    return mine
+  }
+
+  #throwIfNotShared(): void {
+    if (this.#settings.shared) return
+    throw new Fault('UNSUPPORTED', `storage domain ${this.#id} belongs to one host and has no leases`)
+  }
+}
+
+function resourceName(sector: Buffer): string | null {
+  if (sector.length < 176) return null
+  try {
+    const record = readSanlockRecord(sector)
+    return record?.kind === 'paxos' && record.resource !== '' ? record.resource : null
+  } catch {
+    // What is no lease counts as none: the rebuild writes one there, or leaves the place free.
+    return null
+  }
+}
+
+function ownerIn(sector: Buffer): LeaseOwner | null {
+  if (sector.length < 176) return null
+  const record = readSanlockRecord(sector)
+  if (record === null || record.timestamp === 0n) return null
+  const { ownerId, ownerGeneration, timestamp } = record
+  return { sanlockHostId: Number(ownerId), generation: Number(ownerGeneration), timestamp: Number(timestamp) }
+}

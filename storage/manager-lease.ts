@@ -1,0 +1,69 @@
+import type { Clock } from '../common/clock.js'
+import type { Logger } from '../common/log.js'
+import { seconds } from '../common/units.js'
+import type { Sanlock } from './sanlock.js'
+import type { Resource } from './storage-domain.js'
+
+const linger = seconds(2)
+
+/**
+ * The lease `SDM`, held by this process while anybody here needs it and a moment longer, so that a row of
+ * operations takes it once. Hosts without it wait their turn; sanlock kills this process when it is lost.
+ */
+export class ManagerLease {
+  readonly #sanlock: Sanlock
+  readonly #resource: Resource
+  readonly #clock: Clock
+  readonly #log: Logger
+  #users = 0
+  #taken: Promise<void> | null = null
+  #cancelRelease: (() => void) | null = null
+
+  constructor(sanlock: Sanlock, resource: Resource, clock: Clock, log: Logger) {
+    this.#sanlock = sanlock
+    this.#resource = resource
+    this.#clock = clock
+    this.#log = log
+  }
+
+  get isHeld(): boolean {
+    return this.#taken !== null
+  }
+
+  async hold(signal: AbortSignal): Promise<AsyncDisposable> {
+    if (this.#sanlock.mode === 'direct') return { [Symbol.asyncDispose]: async () => {} }
+    this.#cancelRelease?.()
+    this.#cancelRelease = null
+    this.#users++
+    try {
+      await (this.#taken ??= this.#take(signal))
+    } catch (error) {
+      this.#users--
+      this.#taken = null
+      throw error
+    }
+    return { [Symbol.asyncDispose]: async () => this.#letGo() }
+  }
+
+  async #take(signal: AbortSignal): Promise<void> {
+    await this.#sanlock.acquire(this.#resource, process.pid, signal)
+    this.#log.info({ lease: this.#resource.name }, 'manager role taken')
+  }
+
+  #letGo(): void {
+    if (--this.#users > 0) return
+    this.#cancelRelease = this.#clock.after(linger, () => void this.giveUp())
+  }
+
+  /** Before the process ends, or when the role is wanted elsewhere. */
+  async giveUp(): Promise<void> {
+    if (this.#users > 0 || this.#taken === null) return
+    this.#taken = null
+    try {
+      await this.#sanlock.release(this.#resource, process.pid, AbortSignal.timeout(10_000))
+      this.#log.info({ lease: this.#resource.name }, 'manager role given up')
+    } catch (error) {
+      this.#log.error({ err: error }, 'manager role not given up')
+    }
+  }
+}

@@ -1,0 +1,72 @@
+import { sleep, type Clock } from '../common/clock.js'
+import type { Logger } from '../common/log.js'
+import { type Bytes, bytes, seconds } from '../common/units.js'
+import { readDirect } from './direct-io.js'
+import type { FileStorageDomain } from './file-storage-domain.js'
+import { hostRecords, HostWatch, type ObservedHost, recordsLength } from './host-records.js'
+import type { MonitorReport } from './verbs.js'
+
+const step = seconds(5)
+
+/**
+ * Reads the storage every 5 s, apart from all other work: how long one block takes, how much room there is, and
+ * when each host's record last changed. A read that hangs is waited for; the next one begins after it, and who
+ * waits for our report sees that it does not come.
+ */
+export class Monitor {
+  readonly #storageDomain: FileStorageDomain
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #watch: HostWatch
+  #hasProblem = false
+  #last: { total: Bytes; free: Bytes } = { total: bytes(0), free: bytes(0) }
+
+  constructor(storageDomain: FileStorageDomain, clock: Clock, log: Logger) {
+    this.#storageDomain = storageDomain
+    this.#clock = clock
+    this.#log = log
+    this.#watch = new HostWatch(storageDomain.identity.ioTimeout)
+  }
+
+  async run(report: (report: MonitorReport) => void, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      report(await this.check(signal))
+      await sleep(this.#clock, step, signal).catch(() => {})
+    }
+  }
+
+  hosts(): ObservedHost[] {
+    return this.#watch.hosts(this.#clock.monotonic())
+  }
+
+  async check(signal: AbortSignal): Promise<MonitorReport> {
+    const { health, leases } = this.#storageDomain
+    try {
+      const latency = await health.latency()
+      this.#last = await health.space()
+      await this.#readHosts()
+      const hostIdHeld = await leases.isJoined(signal).catch(() => false)
+      this.#note(null)
+      return { latency, problem: null, ...this.#last, hostIdHeld, hosts: this.hosts() }
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error)
+      this.#note(problem)
+      return { latency: null, problem, ...this.#last, hostIdHeld: false, hosts: this.hosts() }
+    }
+  }
+
+  async #readHosts(): Promise<void> {
+    const { identity, layout } = this.#storageDomain
+    if (!identity.shared) return
+    const ids = await readDirect(layout.ids, 0, recordsLength(identity.geometry))
+    this.#watch.observe(hostRecords(ids, identity.geometry), this.#clock.monotonic())
+  }
+
+  #note(problem: string | null): void {
+    const hasProblem = problem !== null
+    if (hasProblem === this.#hasProblem) return
+    this.#hasProblem = hasProblem
+    if (hasProblem) this.#log.warn({ problem }, 'storage domain cannot be read')
+    else this.#log.info('storage domain can be read again')
+  }
+}

@@ -1,0 +1,72 @@
+import type { ImageFormat } from './image-inspector.js'
+import type { VolumeFormat } from './format/volume-metadata.js'
+import type { ConvertInto } from './qemu-img-args.js'
+
+// How a program looks at an untrusted image: alone with it, under limits, without network. The file is always
+// `/img` inside, so its name cannot be a protocol; whatever the image names does not exist there.
+
+export type Conversion = {
+  source: string
+  sourceFormat: ImageFormat
+  target: string
+  targetFormat: VolumeFormat
+  into: ConvertInto
+}
+
+const limits = ['prlimit', '--as=1073741824', '--nofile=64', '--core=0']
+const alone = ['--unshare-all', '--die-with-parent', '--new-session', '--cap-drop', 'ALL']
+const system = [
+  '--ro-bind',
+  '/usr',
+  '/usr',
+  '--symlink',
+  'usr/lib',
+  '/lib',
+  '--symlink',
+  'usr/lib64',
+  '/lib64'
+]
+const scratch = ['--symlink', 'usr/bin', '/bin', '--dev', '/dev', '--tmpfs', '/tmp', '--chdir', '/tmp']
+
+/** The command line of the conversion of an untrusted image into a fresh volume with our own parameters. */
+export function sandboxedConvert(conversion: Conversion, withBubblewrap: boolean): string[] {
+  const { source, target } = conversion
+  if (!withBubblewrap) return [...limits, ...convert(conversion, source, target)]
+  const files = ['--ro-bind', source, '/img', '--bind', target, '/out']
+  return [
+    ...limits,
+    'bwrap',
+    ...alone,
+    ...system,
+    ...scratch,
+    ...files,
+    '--',
+    ...convert(conversion, '/img', '/out')
+  ]
+}
+
+/** The source is read through the page cache, where the program that computes its checksum finds it too. */
+function convert({ sourceFormat, targetFormat, into }: Conversion, source: string, target: string): string[] {
+  const from = sourceFormat === 'iso' ? 'raw' : sourceFormat
+  const fresh =
+    into.kind === 'zeroFile'
+      ? ['-n', '--target-is-zero']
+      : targetFormat === 'qcow2'
+        ? ['-o', 'compat=1.1']
+        : []
+  const cache = ['-t', 'none', '-T', 'writeback']
+  return [
+    'qemu-img',
+    'convert',
+    '-p',
+    '-W',
+    ...cache,
+    '-f',
+    from,
+    '-O',
+    targetFormat,
+    ...fresh,
+    source,
+    target
+  ]
+}

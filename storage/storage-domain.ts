@@ -1,0 +1,104 @@
+import type { Bytes, Seconds } from '../common/units.js'
+import type { SectorSize, StorageDomainMetadata, StorageKind } from './format/storage-domain-metadata.js'
+import type { VolumeMetadata } from './format/volume-metadata.js'
+
+// What every storage domain can do, whether it is a directory or a VG. The plots (create-volume.ts and its
+// neighbours) are written against these types only.
+
+/** Where a volume is: its own image, or one that shares it because it was made from a template. */
+export type Place = { imageId: string; volumeId: string }
+
+/** Room and sector of one sanlock lease. */
+export type Geometry = { sectorSize: SectorSize; alignment: Bytes }
+
+export type Identity = {
+  readonly id: string
+  readonly kind: StorageKind
+  /** Whether other hosts may use it too. If not, there are no leases. */
+  readonly shared: boolean
+  readonly geometry: Geometry
+  readonly ioTimeout: Seconds
+  metadata(): Promise<StorageDomainMetadata>
+  change(changes: Partial<StorageDomainMetadata>, point: string): Promise<void>
+}
+
+export type NewVolume = Place & {
+  /** Null for a base. */
+  parent: Place | null
+  metadata: VolumeMetadata
+}
+
+export type Usage = { physical: Bytes; allocated: Bytes }
+export type Removed = { imageId: string; wipe: boolean }
+
+export type Volumes = {
+  imageIds(): Promise<string[]>
+  /** Published volumes of an image, shared ones included. Null where there is no such image. */
+  volumeIds(imageId: string): Promise<string[] | null>
+  /** The record of a volume; for a shared one, that of its own image. */
+  read(place: Place): Promise<VolumeMetadata>
+  /** One atomic write of the whole record. */
+  write(place: Place, metadata: VolumeMetadata, point: string): Promise<void>
+  path(place: Place): string
+  usage(place: Place): Promise<Usage>
+  /** Space that every other reader takes for garbage until it is published. */
+  reserve(volume: NewVolume, signal: AbortSignal): Promise<void>
+  /** Takes the space of a volume that will never be used until its whole capacity is there. */
+  allocate(volume: NewVolume, signal: AbortSignal): Promise<void>
+  /** The data so far is on storage. */
+  flush(place: Place): Promise<void>
+  /** One atomic write: from here on the volume exists. */
+  publish(volume: NewVolume, point: string): Promise<void>
+  /** Gives the space of an unpublished volume back. */
+  release(place: Place): Promise<void>
+  /** Makes a template's volume reachable in another image. */
+  share(template: Place, imageId: string): Promise<void>
+  /** Images other than its own that a template's volume is shared into. */
+  sharers(template: Place): Promise<string[]>
+  /** Room for a larger raw volume; less than there is changes nothing. */
+  grow(place: Place, to: Bytes, metadata: VolumeMetadata, signal: AbortSignal): Promise<void>
+  /** Unpublishes one volume, then gives its space back. */
+  remove(place: Place, point: string): Promise<void>
+  /** One atomic act: from here on the image does not exist. */
+  markRemoved(imageId: string, wipe: boolean, point: string): Promise<void>
+  removed(): Promise<Removed[]>
+  purge(removed: Removed, signal: AbortSignal): Promise<void>
+  /** Unpublished rests in an image: what a crash in the middle of a creation leaves. */
+  leftovers(imageId: string): Promise<string[]>
+  removeLeftovers(imageId: string): Promise<string[]>
+}
+
+/** Whoever owns a lease, as its record says. A hint: acquiring is the only test. */
+export type LeaseOwner = { sanlockHostId: number; generation: number; timestamp: number }
+export type VmLease = { leaseId: string; offset: Bytes; owner: LeaseOwner | null }
+
+/** A sanlock resource: everything that names it. */
+export type Resource = { lockspace: string; name: string; path: string; offset: Bytes }
+
+export type Leases = {
+  volumeResource(place: Place): Resource
+  vmResource(leaseId: string): Promise<Resource>
+  writeVolumeLease(place: Place, signal: AbortSignal): Promise<void>
+  createVmLease(leaseId: string, signal: AbortSignal): Promise<VmLease>
+  removeVmLease(leaseId: string, signal: AbortSignal): Promise<void>
+  vmLeases(signal: AbortSignal): Promise<VmLease[]>
+  rebuildVmLeases(signal: AbortSignal): Promise<number>
+  /** Holds the manager's lease: alone among all hosts until it is disposed of. */
+  asManager(signal: AbortSignal): Promise<AsyncDisposable>
+  join(sanlockHostId: number, signal: AbortSignal): Promise<void>
+  leave(signal: AbortSignal): Promise<void>
+  isJoined(signal: AbortSignal): Promise<boolean>
+}
+
+export type Health = {
+  /** How long one direct read of the metadata takes, in milliseconds. */
+  latency(): Promise<number>
+  space(): Promise<{ total: Bytes; free: Bytes }>
+}
+
+export interface StorageDomain {
+  readonly identity: Identity
+  readonly volumes: Volumes
+  readonly leases: Leases
+  readonly health: Health
+}

@@ -1,0 +1,147 @@
+import { type Bytes, seconds, type Seconds } from '../common/units.js'
+import type { AuditFinding } from './audit-storage-domain.js'
+import type { ClearHostLease } from './clear-host-lease.js'
+import type { BeginCopy, CopyPlan, CopySource, CopyTarget } from './copy-image.js'
+import type { CreateStorageDomain } from './create-storage-domain.js'
+import type { CreateVolume } from './create-volume.js'
+import type { DataProgram } from './data-program.js'
+import type { StorageDomainMetadata } from './format/storage-domain-metadata.js'
+import type { VolumeMetadata } from './format/volume-metadata.js'
+import type { ObservedHost } from './host-records.js'
+import type { FinishImport, ImportPlan, ImportSource, InspectedImage } from './import-image.js'
+import type { MergeVolumes } from './merge-volumes.js'
+import type { PreparedVolume, PrepareImage } from './prepare-image.js'
+import type { RemoveImage } from './remove-image.js'
+import type { ResizeVolume } from './resize-volume.js'
+import type { Place, Resource, VmLease } from './storage-domain.js'
+import type { Swept } from './sweep.js'
+
+// What the agent's main process may ask of a storage worker. Both sides read this table: a verb that one does
+// not know, or calls with other arguments, does not compile.
+
+export type VolumeEntry = Place & { metadata: VolumeMetadata; allocated: Bytes; physical: Bytes }
+export type Description = {
+  metadata: SerialMetadata
+  ioTimeout: Seconds
+  shared: boolean
+  layout: LayoutPaths
+}
+export type LayoutPaths = { directory: string; ids: string; leases: string; xleases: string }
+
+/** Metadata as it crosses the border between processes: maps do not. */
+export type SerialMetadata = Omit<StorageDomainMetadata, 'pvs'>
+
+export type Discovered = SerialMetadata & { ioTimeout: Seconds }
+
+export type VerbTable = {
+  /** Storage domains in the directory, without changing anything. */
+  discover: { arguments: { mount: string }; result: Discovered[] }
+  createStorageDomain: { arguments: CreateStorageDomain; result: SerialMetadata }
+  describe: { arguments: object; result: Description }
+  attach: { arguments: { dataCenterId: string }; result: null }
+  detach: { arguments: object; result: null }
+  format: { arguments: object; result: null }
+  /** Joins the lockspace, finishes what was interrupted, begins to monitor. */
+  activate: { arguments: { sanlockHostId: number }; result: Swept }
+  deactivate: { arguments: object; result: null }
+  sweep: { arguments: object; result: Swept }
+  audit: { arguments: { intents: string[] }; result: AuditFinding[] }
+  createVolume: { arguments: CreateVolume; result: VolumeMetadata }
+  removeVolume: { arguments: Place; result: null }
+  removeImage: { arguments: RemoveImage; result: null }
+  shareVolume: { arguments: Place; result: VolumeMetadata }
+  resizeVolume: { arguments: ResizeVolume; result: VolumeMetadata }
+  listVolumes: { arguments: { imageId: string | null }; result: VolumeEntry[] }
+  prepare: { arguments: PrepareImage; result: PreparedVolume[] }
+  tearDown: { arguments: { imageId: string }; result: null }
+  copySource: { arguments: CopySource; result: CopyPlan }
+  copyBegin: { arguments: BeginCopy; result: DataProgram | null }
+  copyFinish: { arguments: CopyTarget; result: VolumeMetadata }
+  mergeBegin: { arguments: MergeVolumes; result: DataProgram | null }
+  mergeFinish: { arguments: MergeVolumes; result: null }
+  inspect: { arguments: ImportSource; result: InspectedImage }
+  importBegin: { arguments: ImportPlan; result: DataProgram | null }
+  importFinish: { arguments: FinishImport; result: VolumeMetadata }
+  uploadBegin: { arguments: { uploadId: string; size: Bytes }; result: DataProgram }
+  uploadFinish: { arguments: { uploadId: string; size: Bytes }; result: null }
+  uploadRemove: { arguments: { uploadId: string }; result: null }
+  createLease: { arguments: { leaseId: string }; result: VmLease }
+  removeLease: { arguments: { leaseId: string }; result: null }
+  listLeases: { arguments: object; result: VmLease[] }
+  rebuildLeases: { arguments: object; result: { differences: number } }
+  leaseResource: { arguments: { leaseId: string }; result: Resource }
+  clearHostLease: { arguments: ClearHostLease; result: null }
+  hosts: { arguments: object; result: ObservedHost[] }
+}
+
+export type Verb = keyof VerbTable
+export type Arguments<V extends Verb> = VerbTable[V]['arguments']
+export type Result<V extends Verb> = VerbTable[V]['result']
+
+/** Each kind of work has its own bound inside the worker, so that one cannot starve another. */
+export type Lane = 'monitor' | 'metadata' | 'bulk'
+export const laneWidths: Record<Lane, number> = { monitor: 1, metadata: 4, bulk: 4 }
+
+/** Where a verb runs, and when the main process stops waiting for it. */
+export type VerbPolicy = { lane: Lane; limit: Seconds }
+
+const quick: VerbPolicy = { lane: 'metadata', limit: seconds(60) }
+const patient: VerbPolicy = { lane: 'metadata', limit: seconds(180) }
+const long: VerbPolicy = { lane: 'bulk', limit: seconds(600) }
+
+export const verbs: Record<Verb, VerbPolicy> = {
+  discover: { lane: 'metadata', limit: seconds(30) },
+  createStorageDomain: patient,
+  describe: { lane: 'metadata', limit: seconds(30) },
+  attach: patient,
+  detach: patient,
+  format: long,
+  activate: { lane: 'bulk', limit: seconds(300) },
+  deactivate: { lane: 'bulk', limit: seconds(180) },
+  sweep: long,
+  audit: long,
+  createVolume: patient,
+  removeVolume: patient,
+  removeImage: long,
+  shareVolume: quick,
+  resizeVolume: patient,
+  listVolumes: quick,
+  prepare: quick,
+  tearDown: quick,
+  copySource: quick,
+  copyBegin: patient,
+  copyFinish: patient,
+  mergeBegin: patient,
+  mergeFinish: patient,
+  inspect: quick,
+  importBegin: patient,
+  importFinish: patient,
+  uploadBegin: quick,
+  uploadFinish: patient,
+  uploadRemove: quick,
+  createLease: quick,
+  removeLease: quick,
+  listLeases: quick,
+  rebuildLeases: long,
+  leaseResource: quick,
+  clearHostLease: quick,
+  hosts: { lane: 'monitor', limit: seconds(10) }
+}
+
+/** What a worker says by itself. */
+export type MonitorReport = {
+  /** Of the last direct read, in milliseconds; null if it failed. */
+  latency: number | null
+  problem: string | null
+  total: Bytes
+  free: Bytes
+  hostIdHeld: boolean
+  hosts: ObservedHost[]
+}
+
+export type ToWorker = { id: number; verb: Verb; arguments: unknown }
+export type FromWorker =
+  | { kind: 'ready'; pid: number }
+  | { kind: 'result'; id: number; value: unknown }
+  | { kind: 'fault'; id: number; fault: unknown }
+  | { kind: 'monitor'; report: MonitorReport }

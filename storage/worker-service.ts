@@ -1,0 +1,278 @@
+import { readdir, unlink } from 'node:fs/promises'
+import { Fault } from '../common/fault.js'
+import { seconds } from '../common/units.js'
+import { attachStorageDomain, detachStorageDomain } from './attach-storage-domain.js'
+import { auditStorageDomain } from './audit-storage-domain.js'
+import { clearHostLease } from './clear-host-lease.js'
+import { beginCopy, copySource, finishCopy } from './copy-image.js'
+import { createStorageDomain } from './create-storage-domain.js'
+import { createVolume } from './create-volume.js'
+import { discoverStorageDomains } from './discover-storage-domains.js'
+import { fileLayout } from './file-layout.js'
+import { FileStorageDomain, type Tools } from './file-storage-domain.js'
+import { exists, ifThere } from './files.js'
+import { formatStorageDomain, removeRemains } from './format-storage-domain.js'
+import { beginImport, finishImport, type ImportPlace, inspectSource } from './import-image.js'
+import { listVolumes } from './list-volumes.js'
+import { beginMerge, finishMerge } from './merge-volumes.js'
+import { Monitor } from './monitor.js'
+import type { Operation } from './operation.js'
+import { linkTo, prepareImage, runPaths, tearDownImage } from './prepare-image.js'
+import { removeImage } from './remove-image.js'
+import { removeVolume } from './remove-volume.js'
+import { resizeVolume } from './resize-volume.js'
+import { shareVolume } from './share-volume.js'
+import { sweep, type Swept } from './sweep.js'
+import { beginUpload, finishUpload, removeUpload, sweepUploads } from './uploads.js'
+import type { Arguments, Description, MonitorReport, Result, Verb } from './verbs.js'
+import type { WorkerSettings } from './worker-settings.js'
+
+export type Handlers = { [V in Verb]: (request: Arguments<V>, signal: AbortSignal) => Promise<Result<V>> }
+
+/** One storage domain in a worker: opened when first asked for, monitored while it is active. */
+export class WorkerService {
+  readonly #settings: WorkerSettings
+  readonly #tools: Tools
+  readonly #report: (report: MonitorReport) => void
+  #storageDomain: FileStorageDomain | null = null
+  #monitor: { monitor: Monitor; stop: AbortController } | null = null
+  #sanlockHostId: number | null = null
+
+  constructor(settings: WorkerSettings, tools: Tools, report: (report: MonitorReport) => void) {
+    this.#settings = settings
+    this.#tools = tools
+    this.#report = report
+  }
+
+  readonly handlers: Handlers = {
+    discover: ({ mount }) => discoverStorageDomains(mount),
+    createStorageDomain: async (request, signal) => {
+      const { pvs: _none, ...metadata } = await createStorageDomain(request, this.#tools, signal)
+      return metadata
+    },
+    describe: () => this.#describe(),
+    attach: async ({ dataCenterId }, signal) => {
+      await attachStorageDomain(await this.#open(), dataCenterId, this.#tools.clock, signal)
+      return null
+    },
+    detach: async (_, signal) => {
+      this.#throwIfActive('detached')
+      await detachStorageDomain(await this.#open(), this.#tools.clock, signal)
+      return null
+    },
+    format: (_, signal) => this.#format(signal),
+    activate: ({ sanlockHostId }, signal) => this.#activate(sanlockHostId, signal),
+    deactivate: (_, signal) => this.#deactivate(signal),
+    sweep: async (_, signal) => sweep(await this.#operation(), signal),
+    audit: async ({ intents }, signal) => {
+      return auditStorageDomain(await this.#open(), await this.#operation(), intents, signal)
+    },
+    createVolume: async (request, signal) => createVolume(await this.#operation(), request, signal),
+    removeVolume: async (request, signal) => {
+      await removeVolume(await this.#operation(), request, signal)
+      return null
+    },
+    removeImage: async (request, signal) => {
+      await removeImage(await this.#operation(), request, signal)
+      return null
+    },
+    shareVolume: async (request, signal) => shareVolume(await this.#operation(), request, signal),
+    resizeVolume: async (request, signal) => resizeVolume(await this.#operation(), request, signal),
+    listVolumes: async ({ imageId }) => listVolumes(await this.#open(), imageId),
+    prepare: async request => {
+      const { layout } = await this.#open()
+      return prepareImage(await this.#operation(), request, layout, await this.#paths())
+    },
+    tearDown: async ({ imageId }) => {
+      await tearDownImage(imageId, await this.#paths())
+      return null
+    },
+    copySource: async request => copySource(await this.#operation(), request),
+    copyBegin: async (request, signal) =>
+      beginCopy(await this.#operation(), request, this.#tools.sanlock, signal),
+    copyFinish: async (request, signal) => finishCopy(await this.#operation(), request, signal),
+    mergeBegin: async (request, signal) =>
+      beginMerge(await this.#operation(), request, this.#tools.sanlock, signal),
+    mergeFinish: async (request, signal) => {
+      await finishMerge(await this.#operation(), request, signal)
+      return null
+    },
+    inspect: async request => inspectSource(request, await this.#importPlace()),
+    importBegin: async (request, signal) => {
+      return beginImport(
+        await this.#operation(),
+        request,
+        await this.#importPlace(),
+        this.#tools.sanlock,
+        signal
+      )
+    },
+    importFinish: async (request, signal) => finishImport(await this.#operation(), request, signal),
+    uploadBegin: async ({ uploadId }) => {
+      return beginUpload((await this.#open()).layout, this.#hostId(), uploadId, this.#tools.owner)
+    },
+    uploadFinish: async ({ uploadId, size }) => {
+      await finishUpload((await this.#open()).layout, this.#hostId(), uploadId, size)
+      return null
+    },
+    uploadRemove: async ({ uploadId }) => {
+      await removeUpload((await this.#open()).layout, this.#hostId(), uploadId)
+      return null
+    },
+    createLease: ({ leaseId }, signal) =>
+      this.#asManager(signal, ({ leases }) => leases.createVmLease(leaseId, signal)),
+    removeLease: async ({ leaseId }, signal) => {
+      await this.#asManager(signal, ({ leases }) => leases.removeVmLease(leaseId, signal))
+      return null
+    },
+    listLeases: async () => (await this.#open()).leases.vmLeases(),
+    rebuildLeases: async (_, signal) => {
+      return { differences: await this.#asManager(signal, ({ leases }) => leases.rebuildVmLeases(signal)) }
+    },
+    leaseResource: async ({ leaseId }) => (await this.#open()).leases.vmResource(leaseId),
+    clearHostLease: async (request, signal) => {
+      await clearHostLease(await this.#open(), await this.#operation(), request, this.#sanlockHostId, signal)
+      return null
+    },
+    hosts: async () => this.#monitor?.monitor.hosts() ?? []
+  }
+
+  /** Before the process ends: the role is given up, so that others need not wait. */
+  async stop(): Promise<void> {
+    this.#monitor?.stop.abort()
+    await this.#storageDomain?.manager.giveUp()
+  }
+
+  async #open(): Promise<FileStorageDomain> {
+    if (this.#settings.storageDomainId === null) {
+      throw new Fault('WRONG_STATE', 'this worker only looks for storage domains')
+    }
+    return (this.#storageDomain ??= await FileStorageDomain.open(this.#directory, this.#tools))
+  }
+
+  get #directory(): string {
+    return `${this.#settings.mount}/${this.#settings.storageDomainId}`
+  }
+
+  async #operation(): Promise<Operation> {
+    const { run, clock, log } = this.#tools
+    return { storageDomain: await this.#open(), run, clock, log }
+  }
+
+  async #paths() {
+    return runPaths(this.#settings.runDirectory, (await this.#open()).identity.id)
+  }
+
+  async #importPlace(): Promise<ImportPlace> {
+    return {
+      layout: fileLayout(this.#directory),
+      sanlockHostId: this.#sanlockHostId ?? 0,
+      importDirectory: this.#settings.importDirectory,
+      withBubblewrap: await exists('/usr/bin/bwrap')
+    }
+  }
+
+  async #describe(): Promise<Description> {
+    const { identity, layout } = await this.#open()
+    const { pvs: _none, ...metadata } = await identity.metadata()
+    const { directory, ids, leases, xleases } = layout
+    return {
+      metadata,
+      ioTimeout: identity.ioTimeout,
+      shared: identity.shared,
+      layout: { directory, ids, leases, xleases }
+    }
+  }
+
+  async #format(signal: AbortSignal): Promise<null> {
+    this.#throwIfActive('formatted')
+    try {
+      await formatStorageDomain(await this.#open(), this.#tools.clock, signal)
+    } catch (error) {
+      if (!Fault.is(error, 'NOT_FOUND')) throw error
+      // The first attempt took the metadata away already.
+      await removeRemains(fileLayout(this.#directory))
+    }
+    this.#storageDomain = null
+    return null
+  }
+
+  async #activate(sanlockHostId: number, signal: AbortSignal): Promise<Swept> {
+    const storageDomain = await this.#open()
+    const { identity, layout, leases } = storageDomain
+    const { poolIds } = await identity.metadata()
+    if (poolIds.length !== 1) throw new Fault('WRONG_STATE', `storage domain ${identity.id} is not attached`)
+    const isNew = !(await leases.isJoined(signal))
+    await linkTo(layout.directory, (await this.#paths()).storageDomain)
+    await leases.join(sanlockHostId, signal)
+    this.#sanlockHostId = sanlockHostId
+    await sweepUploads(layout, sanlockHostId, this.#tools.clock.wall(), isNew)
+    const swept = await this.#sweepUnlessBusy(signal)
+    this.#startMonitor(storageDomain)
+    return swept
+  }
+
+  /** Another host may be at work: then it, or the next activation, sweeps. */
+  async #sweepUnlessBusy(signal: AbortSignal): Promise<Swept> {
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(seconds(20) * 1000)])
+    try {
+      return await sweep(await this.#operation(), patience)
+    } catch (error) {
+      if (signal.aborted || !Fault.is(error, 'LEASE_HELD')) throw error
+      return { done: [], reported: ['not swept: another host is at work'] }
+    }
+  }
+
+  #startMonitor(storageDomain: FileStorageDomain): void {
+    if (this.#monitor) return
+    const monitor = new Monitor(storageDomain, this.#tools.clock, this.#tools.log)
+    const stop = new AbortController()
+    this.#monitor = { monitor, stop }
+    monitor.run(this.#report, stop.signal).catch((error: unknown) => {
+      this.#tools.log.error({ err: error }, 'monitor ended')
+      process.exit(1)
+    })
+  }
+
+  async #deactivate(signal: AbortSignal): Promise<null> {
+    const paths = await this.#paths()
+    const prepared = (await ifThere(readdir(paths.volumes))) ?? []
+    if (prepared.length > 0) {
+      throw new Fault('WRONG_STATE', `image ${prepared[0]} is prepared for use on this host`, {
+        facts: { imageId: prepared[0] ?? '', prepared: String(prepared.length) }
+      })
+    }
+    this.#monitor?.stop.abort()
+    this.#monitor = null
+    await (await this.#open()).leases.leave(signal)
+    this.#sanlockHostId = null
+    await ifThere(unlink(paths.storageDomain))
+    return null
+  }
+
+  async #asManager<T>(
+    signal: AbortSignal,
+    work: (storageDomain: FileStorageDomain) => Promise<T>
+  ): Promise<T> {
+    const storageDomain = await this.#open()
+    await using manager = await storageDomain.leases.asManager(signal)
+    void manager
+    return await work(storageDomain)
+  }
+
+  #hostId(): number {
+    if (this.#sanlockHostId !== null) return this.#sanlockHostId
+    throw new Fault(
+      'WRONG_STATE',
+      `storage domain ${this.#settings.storageDomainId} is not active on this host`
+    )
+  }
+
+  #throwIfActive(what: string): void {
+    if (this.#sanlockHostId === null) return
+    throw new Fault(
+      'WRONG_STATE',
+      `storage domain ${this.#settings.storageDomainId} is active and cannot be ${what}`
+    )
+  }
+}

@@ -1,0 +1,21 @@
+import { z } from 'zod'
+
+// What the main process tells a worker in its only argument.
+const settings = z.object({
+  /** Null: a worker that only looks for storage domains in its directory. */
+  storageDomainId: z.string().nullable(),
+  /** The mounted directory that holds the storage domain's own. */
+  mount: z.string(),
+  /** Where links are made: /run/drover. */
+  runDirectory: z.string(),
+  /** The only directory from which files are imported; null forbids it. */
+  importDirectory: z.string().nullable(),
+  /** Whom new files belong to; null leaves them to the process. */
+  owner: z.object({ uid: z.number(), gid: z.number() }).nullable(),
+  sanlock: z.object({ mode: z.enum(['daemon', 'direct']), runDirectory: z.string().nullable() }),
+  logLevel: z.string()
+})
+
+export type WorkerSettings = z.infer<typeof settings>
+
+export const parseWorkerSettings = (text: string): WorkerSettings => settings.parse(JSON.parse(text))
