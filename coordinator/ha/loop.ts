@@ -1,0 +1,158 @@
+import { sleep, type Clock } from '../../common/clock.js'
+import type { Logger } from '../../common/log.js'
+import { seconds, type Seconds } from '../../common/units.js'
+import {
+  decide,
+  type Action,
+  type Decision,
+  type HaPolicy,
+  type HostHealth,
+  type HostObservation
+} from './decide.js'
+import { noteRound, nothingRead, type PowerReading, type PowerState } from './power-reading.js'
+import { decideRestarts, type FailedVm } from './restart-policy.js'
+
+/** A host as the loop watches it: everything but what the loop itself has read from power devices. */
+export type WatchedHost = {
+  hostId: string
+  name: string
+  health: HostHealth
+  hasPowerDevices: boolean
+  seen: Omit<HostObservation, 'power'>
+}
+export type WatchedCluster = { clusterId: string; policy: HaPolicy; hosts: WatchedHost[] }
+
+export type HostDecision = { host: WatchedHost; decision: Decision; inputs: object }
+
+/** What the loop needs of the world. Tests put a simulated cluster here. */
+export type HaWorld = {
+  uptime(): Seconds
+  clusters(): WatchedCluster[]
+  failedVms(): FailedVm[]
+  /** How many more VMs may start at once. */
+  freeStarts(): number
+  /** The new health of hosts, with the events and the restart jobs they cause, in one transaction. */
+  commit(decisions: HostDecision[]): void
+  /** Restart jobs for VMs that died while their host lives. */
+  restart(vmIds: string[]): void
+  /** One round over all devices of a host, in order, through another host. */
+  readPower(hostId: string, signal: AbortSignal): Promise<PowerState[]>
+  powerOff(hostId: string, signal: AbortSignal): Promise<void>
+}
+
+type Fence = { reading: PowerReading; isReading: boolean; isFencing: boolean; lastMissing: string }
+
+const tickEvery = seconds(1)
+
+/**
+ * Reads the world, decides, and writes the decision down with the jobs it causes. Talking to power
+ * devices is slow and may hang: it goes on beside the ticks, one read and one command a host.
+ */
+export class HaLoop {
+  readonly #world: HaWorld
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #fences = new Map<string, Fence>()
+
+  constructor(world: HaWorld, clock: Clock, log: Logger) {
+    this.#world = world
+    this.#clock = clock
+    this.#log = log
+  }
+
+  /** Ticks until the coordinator stops. A tick that fails is logged; the next starts afresh. */
+  async run(stop: AbortSignal): Promise<void> {
+    while (!stop.aborted) {
+      try {
+        this.tick(stop)
+      } catch (error) {
+        this.#log.error({ err: error }, 'HA tick failed')
+      }
+      await sleep(this.#clock, tickEvery, stop).catch(() => {})
+    }
+  }
+
+  tick(stop: AbortSignal): void {
+    const now = this.#clock.monotonic()
+    const changes = this.#world.clusters().flatMap(cluster => this.#decideCluster(cluster, now))
+    const news = changes.filter(change => this.#isNews(change))
+    if (news.length > 0) this.#world.commit(news)
+    for (const { host, decision } of changes) this.#act(host, decision.actions, stop)
+    this.#restartFailed(now)
+  }
+
+  /** Why a host's VMs have not restarted yet: what stands in the way. For `explain` and the debug door. */
+  missing(hostId: string): string {
+    return this.#fences.get(hostId)?.lastMissing ?? ''
+  }
+
+  #decideCluster({ policy, hosts }: WatchedCluster, now: Seconds): HostDecision[] {
+    const cluster = {
+      hosts: hosts.length,
+      silentHosts: hosts.filter(({ seen }) => !seen.isHeard).length,
+      fencing: hosts.filter(({ hostId }) => this.#fence(hostId).isFencing).length,
+      coordinatorUptime: this.#world.uptime()
+    }
+    return hosts.map(host => {
+      const { reading, isFencing } = this.#fence(host.hostId)
+      const observation = { ...host.seen, power: { hasDevices: host.hasPowerDevices, ...reading, isFencing } }
+      const decision = decide(host.health, observation, cluster, policy, now)
+      if (decision.actions.includes('powerOff')) cluster.fencing++
+      return { host, decision, inputs: { observation, cluster, policy, now } }
+    })
+  }
+
+  /** Worth a transaction: another health, or something to do that must be written down first. */
+  #isNews({ host, decision }: HostDecision): boolean {
+    const fence = this.#fence(host.hostId)
+    const isOther = decision.health.kind !== host.health.kind || decision.missing !== fence.lastMissing
+    fence.lastMissing = decision.missing
+    return isOther || decision.actions.some(action => action !== 'readPower')
+  }
+
+  #act({ hostId, seen }: WatchedHost, actions: Action[], stop: AbortSignal): void {
+    if (seen.isHeard) this.#fence(hostId).reading = nothingRead
+    if (actions.includes('readPower')) void this.#read(hostId, stop)
+    if (actions.includes('powerOff')) void this.#powerOff(hostId, stop)
+  }
+
+  async #read(hostId: string, stop: AbortSignal): Promise<void> {
+    const fence = this.#fence(hostId)
+    if (fence.isReading) return
+    fence.isReading = true
+    try {
+      const states = await this.#world.readPower(hostId, stop)
+      fence.reading = noteRound(fence.reading, states, this.#clock.monotonic())
+    } catch (error) {
+      this.#log.info({ err: error, host: hostId }, 'power state could not be read')
+    } finally {
+      fence.isReading = false
+    }
+  }
+
+  async #powerOff(hostId: string, stop: AbortSignal): Promise<void> {
+    const fence = this.#fence(hostId)
+    fence.isFencing = true
+    try {
+      await this.#world.powerOff(hostId, stop)
+    } catch (error) {
+      this.#log.warn({ err: error, host: hostId }, 'power off failed')
+    } finally {
+      fence.isFencing = false
+    }
+  }
+
+  #restartFailed(now: Seconds): void {
+    const decisions = decideRestarts(this.#world.failedVms(), this.#world.freeStarts(), now)
+    const due = decisions.filter(({ kind }) => kind === 'restart').map(({ vmId }) => vmId)
+    if (due.length > 0) this.#world.restart(due)
+  }
+
+  #fence(hostId: string): Fence {
+    const known = this.#fences.get(hostId)
+    if (known) return known
+    const fresh: Fence = { reading: nothingRead, isReading: false, isFencing: false, lastMissing: '' }
+    this.#fences.set(hostId, fresh)
+    return fresh
+  }
+}
