@@ -1,0 +1,66 @@
+import { Fault } from '../common/fault.js'
+
+export type ConsoleKind = 'serial' | 'graphics'
+export type ConsoleOpening = { vmId: string; kind: ConsoleKind; force: boolean }
+export type ConsoleMessage = { open: ConsoleOpening } | { data: Buffer }
+
+/** A console on the host that runs the VM: what is typed goes in, what the guest shows comes out. */
+export type HostConsole = (
+  hostId: string,
+  opening: ConsoleOpening,
+  typed: AsyncIterable<Buffer>,
+  signal: AbortSignal
+) => AsyncIterable<Buffer>
+
+/**
+ * Carries a console between a caller and the host that runs the VM, at the pace of the slower side. It ends
+ * with the caller, with the guest, or when the VM leaves that host: the caller then opens it anew.
+ */
+export async function* relayConsole(
+  messages: AsyncIterable<ConsoleMessage>,
+  hostOf: (vmId: string) => string,
+  console: HostConsole,
+  signal: AbortSignal
+): AsyncGenerator<Buffer> {
+  const incoming = messages[Symbol.asyncIterator]()
+  const first = await incoming.next()
+  if (first.done || !('open' in first.value)) {
+    throw new Fault('INVALID_REQUEST', 'the first message must open the console', {
+      violations: [{ field: 'open', description: 'must be in the first message' }]
+    })
+  }
+  const { open } = first.value
+  // Whichever side ends first takes the other with it.
+  const over = new AbortController()
+  const either = AbortSignal.any([signal, over.signal])
+  let wrong: Fault | null = null
+  const typed = onlyData(incoming, fault => {
+    wrong = fault
+    over.abort(fault)
+  })
+  try {
+    yield* console(hostOf(open.vmId), open, typed, either)
+    if (wrong) throw wrong
+  } finally {
+    over.abort(new Fault('CANCELLED', 'the console was closed'))
+  }
+}
+
+async function* onlyData(
+  messages: AsyncIterator<ConsoleMessage>,
+  refuse: (fault: Fault) => void
+): AsyncGenerator<Buffer> {
+  try {
+    for (let next = await messages.next(); !next.done; next = await messages.next()) {
+      if ('open' in next.value) {
+        throw new Fault('INVALID_REQUEST', 'a console is opened once', {
+          violations: [{ field: 'open', description: 'must be in the first message only' }]
+        })
+      }
+      yield next.value.data
+    }
+  } catch (error) {
+    if (error instanceof Fault) refuse(error)
+    throw error
+  }
+}

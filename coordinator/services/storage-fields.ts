@@ -1,0 +1,59 @@
+import { isHost } from '../../common/address-rules.js'
+import type { Fields } from '../../common/fields.js'
+import type { Rule } from '../../common/rules.js'
+
+// How a storage domain is reached, read from the wire.
+
+export type NfsVersion = '' | '3' | '4' | '4.1' | '4.2'
+export type StorageConnection =
+  | { kind: 'local'; path: string }
+  | { kind: 'posix'; path: string }
+  | { kind: 'nfs'; export: string; version: NfsVersion; timeo: number; retrans: number }
+
+const exportRule: Rule<string> = value => {
+  const [, host = '', path = ''] =
+    typeof value === 'string' && value.length <= 1024
+      ? (/^(\[[^\]]+\]|[^:[\]/]+):(\/.*)$/.exec(value) ?? [])
+      : []
+  const bare = host.startsWith('[') ? host.slice(1, -1) : host
+  const isPath = /^(\/[\p{L}\p{N}_+@.~-]+)+$|^\/$/u.test(path) && !/\/\.{1,2}(\/|$)/.test(path)
+  return isHost(bare) && isPath && typeof value === 'string'
+    ? { value }
+    : { wrong: 'must be HOST:/PATH, with an IPv6 address in brackets' }
+}
+
+export function readConnection(fields: Fields): StorageConnection {
+  const nothing: StorageConnection = { kind: 'local', path: '' }
+  return (
+    fields.oneof<StorageConnection>('kind', {
+      local: inner => inner.message('local', it => ({ kind: 'local', path: it.absolutePath('path') })),
+      posix: inner => inner.message('posix', it => ({ kind: 'posix', path: it.absolutePath('path') })),
+      nfs: inner => inner.message('nfs', readNfs)
+    }) ?? nothing
+  )
+}
+
+function readNfs(fields: Fields): StorageConnection {
+  const version = fields.has('version') ? fields.choice('version', ['3', '4', '4.1', '4.2']) : ''
+  return {
+    kind: 'nfs',
+    export: fields.is('export', exportRule, ''),
+    version,
+    timeo: fields.integerOr('timeo', 100, 10, 6000),
+    retrans: fields.integerOr('retrans', 3, 1, 10)
+  }
+}
+
+/** The same, as it goes out again. */
+export function wireConnection(connection: StorageConnection) {
+  switch (connection.kind) {
+    case 'local':
+      return { kind: 'local' as const, local: { path: connection.path } }
+    case 'posix':
+      return { kind: 'posix' as const, posix: { path: connection.path } }
+    case 'nfs': {
+      const { kind, ...nfs } = connection
+      return { kind, nfs }
+    }
+  }
+}
