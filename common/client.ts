@@ -8,6 +8,7 @@ import {
   type ClientWritableStream,
   type ServiceError
 } from '@grpc/grpc-js'
+import { setMaxListeners } from 'node:events'
 import { createSecureContext } from 'node:tls'
 import type { Clock } from './clock.js'
 import { Fault } from './fault.js'
@@ -79,6 +80,8 @@ export class RpcClient implements Disposable {
   ): Promise<R> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason)
+      // Many calls may hang on one long-lived signal; each takes its listener away again.
+      setMaxListeners(0, signal)
       const { path, requestSerialize, responseDeserialize } = method
       const done = (error: ServiceError | null, response?: R) => {
         signal.removeEventListener('abort', cancel)

@@ -6,12 +6,13 @@ type Status = 'SERVING' | 'NOT_SERVING' | 'SERVICE_UNKNOWN'
 
 /** grpc.health.v1 for a daemon that is ready or not as a whole. */
 export class Health {
-  readonly #services: ReadonlySet<string>
+  readonly #services: readonly string[]
   readonly #watchers = new Set<() => void>()
   #ready = false
 
-  constructor(services: string[]) {
-    this.#services = new Set(['', ...services])
+  /** The list may still grow until the first call. */
+  constructor(services: readonly string[]) {
+    this.#services = services
   }
 
   get ready(): boolean {
@@ -36,7 +37,7 @@ export class Health {
       list: unary({
         check: () => null,
         method: async () => {
-          const entries = [...this.#services].map(name => [name, { status: this.#status(name) }])
+          const entries = ['', ...this.#services].map(name => [name, { status: this.#status(name) }])
           return { statuses: Object.fromEntries(entries) }
         }
       }),
@@ -63,7 +64,7 @@ export class Health {
   }
 
   #status(name: string): Status {
-    if (!this.#services.has(name)) return 'SERVICE_UNKNOWN'
+    if (name !== '' && !this.#services.includes(name)) return 'SERVICE_UNKNOWN'
     return this.#ready ? 'SERVING' : 'NOT_SERVING'
   }
 }

@@ -11,7 +11,7 @@ import type {
 } from '@grpc/grpc-js'
 import { once, type EventEmitter } from 'node:events'
 import type { Readable } from 'node:stream'
-import { Admission } from './admission.js'
+import { type Admission } from './admission.js'
 import { auditFacts, type Audit } from './audit.js'
 import type { Clock } from './clock.js'
 import { callerOf } from './door.js'

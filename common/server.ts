@@ -11,7 +11,7 @@ import { Admission, standardAdmission, type AdmissionLimits } from './admission.
 import { auditFacts, type Audit } from './audit.js'
 import type { Clock } from './clock.js'
 import { door, type Identify } from './door.js'
-import { Fault } from './fault.js'
+import { type Fault } from './fault.js'
 import { Health } from './health.js'
 import { anonymous, Identities, localAdmin, type Caller, type Trust } from './identity.js'
 import { implement, type Gate } from './implement.js'
