@@ -5,7 +5,9 @@ import { domainProcedures } from './procedures/domain.js'
 import { guestProcedures } from './procedures/guest.js'
 import { hostProcedures } from './procedures/host.js'
 import { objectsProcedures } from './procedures/objects.js'
+import { otherProcedures } from './procedures/others.js'
 import { qemuProcedures } from './procedures/qemu.js'
+import { storageProcedures } from './procedures/storage.js'
 
 /** Every procedure that we can call, by libvirt's name in camel case. */
 export const procedures = {
@@ -16,6 +18,8 @@ export const procedures = {
   ...domainJobsProcedures,
   ...guestProcedures,
   ...objectsProcedures,
+  ...storageProcedures,
+  ...otherProcedures,
   ...qemuProcedures
 }
 export type ProcedureName = keyof typeof procedures

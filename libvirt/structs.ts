@@ -1,5 +1,6 @@
 import {
   array,
+  bytes,
   double,
   i32,
   i64,
@@ -83,6 +84,21 @@ export const domainInterface = struct({ name: str, hwaddr: optional(str), addrs:
 export const fsInfo = struct({ mountpoint: str, name: str, fstype: str, devAliases: array(str, 256) })
 export const graphicsAddress = struct({ family: i32, node: str, service: str })
 export const graphicsIdentity = struct({ type: str, name: str })
+
+export const ioThreadInfo = struct({ id: u32, cpuMap: bytes() })
+export const networkPort = struct({ net: network, uuid })
+export const nwfilterBinding = struct({ portDev: str, filterName: str })
+export const networkDhcpLease = struct({
+  iface: str,
+  expiryTime: i64,
+  type: i32,
+  mac: optional(str),
+  iaid: optional(str),
+  ipAddr: str,
+  prefix: u32,
+  hostname: optional(str),
+  clientId: optional(str)
+})
 
 /** What a reply with status 1 carries. `dom` and `net` are never used. */
 export const virError = struct({

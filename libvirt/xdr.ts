@@ -134,6 +134,19 @@ const narrow = (layout: string, most: number): Codec<number> => ({
 export const u8 = narrow('u8', 0xff)
 export const u16 = narrow('u16', 0xffff)
 
+export const i8: Codec<number> = {
+  layout: 'i8',
+  write: (to, value) => {
+    if (value < -0x80 || value > 0x7f) throw wrong('char', value)
+    i32.write(to, value)
+  },
+  read: from => {
+    const value = i32.read(from)
+    if (value < -0x80 || value > 0x7f) throw new XdrError(`${value} does not fit a char`)
+    return value
+  }
+}
+
 /** Raw bytes with a length. What is read is a copy: it must not keep the whole packet alive. */
 export const bytes = (most = maxString): Codec<Buffer> => ({
   layout: 'b',
