@@ -80,6 +80,7 @@ first_boot() {
   mkdir -p "$etc/libvirt/qemu/networks/autostart" "$root"/var/{lib/libvirt/qemu,log/libvirt,cache/libvirt/qemu}
   mkdir -p "$etc/systemd/system/multi-user.target.wants" "$etc/iscsi"
   echo "InitiatorName=iqn.2026-01.lab:$host" >"$etc/iscsi/initiatorname.iscsi"
+  rm -f "$root/usr/sbin/policy-rc.d"
   mask_units "$etc/systemd/system"
   [[ $role != hypervisor ]] || hypervisor_files "$etc"
   touch "$disk/identity"

@@ -1,12 +1,12 @@
 #!/bin/bash
-# setup.sh fast|full: installs and builds what a tier of the lab needs. Quick when everything is there.
-# setup.sh missing fast|full: only names the packages that are missing.
+# setup.sh build|fast|full: installs and builds what the build, or a tier of the lab, needs. Quick when all is there.
+# setup.sh missing build|fast|full: only names the packages that are missing.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 wanted() {
-  local files=("$lab_home/packages-fast.txt")
-  [[ $1 == fast ]] || files+=("$lab_home/packages-full.txt")
+  local files=("$lab_home/packages-$1.txt")
+  [[ $1 != full ]] || files+=("$lab_home/packages-fast.txt")
   sed 's/#.*//; /^ *$/d' "${files[@]}"
 }
 missing() {
@@ -61,6 +61,7 @@ exec 8>"$cache/setup.lock"
 flock -w 1800 8
 mapfile -t packages < <(missing "$tier")
 ((${#packages[@]} == 0)) || install "${packages[@]}"
+[[ $tier != build ]] || exit 0
 kernel cloud cloud-
 [[ $tier == fast ]] || kernel full ''
 [[ $cache/rlimit-shim.so -nt $lab_home/rlimit-shim.c ]] ||
