@@ -81,6 +81,7 @@ export type Decision = {
   missing: string
 }
 
+const inGrace = 'the grace for a silent host is not over'
 const backoff = [seconds(60), seconds(120), seconds(300)]
 
 /** One host, one tick. */
@@ -107,11 +108,11 @@ export function decide(
       return {
         health: { kind: 'connecting', since: now },
         actions: readPower(seen),
-        missing: 'silent for a moment'
+        missing: inGrace
       }
     case 'connecting': {
       if (now - health.since < grace(seen, policy)) {
-        return { health, actions: readPower(seen), missing: 'the grace for a silent host is not over' }
+        return { health, actions: readPower(seen), missing: inGrace }
       }
       const next = { kind: 'non_responsive', since: now, lastFence: null, fences: 0 } as const
       return {
