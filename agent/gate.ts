@@ -56,6 +56,15 @@ export function throwIfStaleEpoch(epoch: number, { isCoordinator }: Standing, ru
   }
 }
 
+/** A greeting that was made for an earlier life of this host. */
+export function throwIfStaleWelcome(hostGeneration: number, rule: Rule): void {
+  if (hostGeneration >= rule.hostGeneration) return
+  throw new Fault(
+    'STALE_GENERATION',
+    `this host is at generation ${rule.hostGeneration}; ${hostGeneration} is over`
+  )
+}
+
 type Gated = { rule(): Rule; isRecovering(): boolean; rememberEpoch(epoch: number): Promise<void> }
 
 // These set or guard what the others are checked against, so they come through in any state of the agent.

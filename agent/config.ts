@@ -1,0 +1,150 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { parse } from 'smol-toml'
+import { z, type ZodType } from 'zod'
+import { Fault, type Violation } from '../common/fault.js'
+
+export type Setting = { schema: ZodType; standard: unknown; sentence: string; bounds: string }
+
+const setting = <T>(schema: ZodType<T>, standard: T, bounds: string, sentence: string) => ({
+  schema,
+  standard,
+  bounds,
+  sentence
+})
+const flag = (sentence: string) => setting(z.boolean(), false, 'true or false', sentence)
+const number = (standard: number, least: number, most: number, sentence: string) =>
+  setting(z.number().int().min(least).max(most), standard, `${least} to ${most}`, sentence)
+const path = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path')
+const directory = (standard: string, sentence: string) => setting(path, standard, 'absolute path', sentence)
+const address = z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, 'must be HOST:PORT')
+
+/**
+ * Every setting of /etc/drover/agent.toml and conf.d/*.toml with its default, bounds and one sentence: the
+ * settings page of the documentation is made from this table.
+ */
+export const agentSettings = {
+  listen: setting(
+    address,
+    '0.0.0.0:7444',
+    'HOST:PORT',
+    'Where the coordinator and the other agents connect.'
+  ),
+  log_level: setting(
+    z.enum(['error', 'warn', 'info', 'debug', 'trace']),
+    'info',
+    'error, warn, info, debug or trace',
+    'How much is logged.'
+  ),
+  state_directory: directory('/var/lib/drover/agent', 'Identity, certificates and the ledger.'),
+  run_directory: directory(
+    '/run/drover',
+    'The unix socket, links to prepared volumes and migration sockets.'
+  ),
+  libvirt_socket: directory('/run/libvirt/libvirt-sock', 'Where libvirtd listens.'),
+  allowed_directories: setting(
+    z.array(path),
+    ['/srv', '/mnt', '/media', '/var/lib/drover/storage'],
+    'absolute paths',
+    'Directories below which local and POSIX storage domains may lie.'
+  ),
+  import_directory: directory('/var/lib/drover/import', 'Files below it can be imported as images.'),
+  migration_address: setting(
+    z.string(),
+    '',
+    'host name or IP address; empty means the address of the enrolment',
+    'Address on which this host receives the memory of migrating VMs.'
+  ),
+  migration_first_port: number(49152, 1024, 65000, 'First of the ports on which memory is received.'),
+  migration_ports: number(64, 1, 500, 'How many such ports there are.'),
+  migration_tls: setting(
+    z.boolean(),
+    true,
+    'true or false',
+    'Whether the memory of migrating VMs travels under TLS; both hosts must agree.'
+  ),
+  migration_tls_directory: directory(
+    '/etc/pki/drover-migrate',
+    'Where the host certificate is put for QEMU: migrate_tls_x509_cert_dir of qemu.conf.'
+  ),
+  migrations_at_once: number(2, 1, 16, 'How many VMs migrate away, and how many arrive, at one time.'),
+  shutdown_seconds: number(120, 10, 3600, 'How long a guest may take to shut down before the task fails.'),
+  ovmf_code: directory('/usr/share/OVMF/OVMF_CODE_4M.fd', 'UEFI firmware for guests.'),
+  ovmf_variables: directory('/usr/share/OVMF/OVMF_VARS_4M.fd', 'Template for the variables of UEFI guests.'),
+  fence_agents_directory: directory('/usr/sbin', 'Where the fence_* programs lie.'),
+  accelerator: setting(
+    z.enum(['probe', 'kvm', 'tcg']),
+    'probe',
+    'probe, kvm or tcg',
+    'Whether guests run on KVM; "probe" tries it at the first start after boot.'
+  ),
+  unsafe_ha_without_watchdog: flag(
+    'Allow VMs with a lease on a host without a watchdog device: a host that hangs may then run a VM twice. For tests.'
+  ),
+  unsafe_shared_filesystem: flag(
+    'Migrate VMs whose disks lie on a file system that libvirt does not know as shared. For tests on one machine.'
+  )
+} satisfies Record<string, Setting>
+
+type Settings = typeof agentSettings
+export type AgentConfig = {
+  [K in keyof Settings]: Settings[K] extends { schema: ZodType<infer T> } ? T : never
+}
+
+/** Defaults, then the file, then each file of conf.d beside it, in order. Unknown settings are refused. */
+export function loadConfig(file: string): AgentConfig {
+  const folder = `${file.replace(/\/[^/]*$/, '')}/conf.d`
+  const files = [file, ...listed(folder).map(name => `${folder}/${name}`)]
+  const given = Object.assign({}, ...files.map(readToml)) as Record<string, unknown>
+  return checkConfig(given)
+}
+
+export function checkConfig(given: Record<string, unknown>): AgentConfig {
+  const violations: Violation[] = []
+  for (const name of Object.keys(given)) {
+    if (!Object.hasOwn(agentSettings, name)) violations.push({ field: name, description: 'is no setting' })
+  }
+  const entries = Object.entries(agentSettings).map(([name, { schema, standard, bounds }]) => {
+    const read = schema.safeParse(given[name] ?? standard)
+    if (!read.success) violations.push({ field: name, description: `must be ${bounds}` })
+    return [name, read.data]
+  })
+  if (violations.length > 0) {
+    const all = violations.map(({ field, description }) => `${field} ${description}`).join('; ')
+    throw new Fault('INVALID_REQUEST', `configuration: ${all}`, { violations })
+  }
+  return Object.fromEntries(entries) as AgentConfig
+}
+
+/** Settings that give up some safety, by name, as everyone shall see them. */
+export const unsafeSettings = (config: AgentConfig) =>
+  Object.entries(config).flatMap(([name, value]) =>
+    name.startsWith('unsafe_') && value === true ? [name] : []
+  )
+
+function readToml(file: string): Record<string, unknown> {
+  const text = readIfThere(file)
+  try {
+    return parse(text)
+  } catch (error) {
+    throw new Fault('INVALID_REQUEST', `${file} is not TOML`, { cause: error })
+  }
+}
+
+function readIfThere(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return ''
+    throw error
+  }
+}
+
+function listed(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+      .filter(name => name.endsWith('.toml'))
+      .toSorted()
+  } catch {
+    return []
+  }
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+import { Fault } from '../common/fault.js'
+
+const usage = `drover-agent serve   [--config FILE]
+drover-agent enrol   --token-file FILE --coordinator HOST:PORT --ca-fingerprint sha256:HEX [--address HOST:PORT] [--config FILE]
+drover-agent recover --token-file FILE --coordinator HOST:PORT --ca-fingerprint sha256:HEX [--address HOST:PORT] [--config FILE]
+drover-agent format  decode|encode KIND FILE
+drover-agent doctor  [--json] [--config FILE]
+drover-agent version
+`
+
+type Command = (args: string[]) => Promise<number>
+
+// Loaded when needed: a look at the version or a metadata block does not load gRPC.
+const commands: Record<string, Command> = {
+  serve: async args => (await import('./serve.js')).serve(args),
+  enrol: async args => (await import('./enrol.js')).enrol(args, { isRecovery: false }),
+  recover: async args => (await import('./enrol.js')).enrol(args, { isRecovery: true }),
+  format: async args => (await import('./format-cli.js')).formatCli(args),
+  doctor: async args => (await import('./doctor/doctor.js')).doctor(args),
+  version: async () => {
+    process.stdout.write(`${(await import('./version.js')).agentVersion}\n`)
+    return 0
+  }
+}
+
+async function main([name = '', ...args]: string[]): Promise<number> {
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (command) return command(args)
+  const isAsked = name === 'help' || name === '--help' || name === '-h'
+  const out = isAsked ? process.stdout : process.stderr
+  out.write(usage)
+  return isAsked ? 0 : 2
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2))
+} catch (error) {
+  if (!(error instanceof Fault)) throw error
+  process.stderr.write(`drover-agent: ${error.message}\n${error.nextStep}\n`)
+  process.exitCode = 1
+}
