@@ -6,9 +6,10 @@ const macAddress = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/
 
 export type HostPort = { host: string; port: number }
 
+export const isAddress = (text: string) => isIPv4(text) || isIPv6(text)
+
 /** A DNS name, an IPv4 address, or an IPv6 address without brackets. */
-export const isHost = (text: string) =>
-  isIPv4(text) || isIPv6(text) || (hostName.test(text) && !/^[\d.]+$/.test(text))
+export const isHost = (text: string) => isAddress(text) || (hostName.test(text) && !/^[\d.]+$/.test(text))
 
 /** Reads "HOST:PORT" or "[IPV6]:PORT"; null where it is neither. */
 export function parseHostPort(text: string): HostPort | null {

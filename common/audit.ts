@@ -23,10 +23,11 @@ const secretField = /password|secret|token|privateKey|ticket/i
 
 /** What the audit trail may know of a request that nobody has checked yet. */
 export function auditFacts(message: object, objectPath: string) {
-  const fields = message as Record<string, unknown>
+  // Streams carry theirs in the message that opens them.
+  const requestId = textAt(message, 'requestId') || textAt(message, 'open.requestId')
   return {
     object: textAt(message, objectPath),
-    requestId: shortText(fields['requestId']),
+    requestId,
     digest: contentHash(withoutSecrets(message))
   }
 }

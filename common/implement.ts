@@ -132,10 +132,11 @@ function attempts(path: string, { log, clock, policies, audit, gate, admission: 
     const limit = limited(call, admission === short, clock, name)
     const caller = callerOf(call.metadata)
     let outcome = 'ok'
+    let seen: Attempt | null = null
     try {
       if (!caller) throw new Fault('UNAUTHENTICATED', 'the call came through no door')
       const context = { signal: limit.signal, log: scoped, caller }
-      const attempt = { path, policy, caller, message: first ?? {}, context }
+      const attempt = (seen = { path, policy, caller, message: first ?? {}, context })
       limit.signal.throwIfAborted()
       using _ = await admission.enter(peerKey(caller), limit.signal)
       if (first) await gate({ message: first, policy, path, caller })
@@ -148,7 +149,7 @@ function attempts(path: string, { log, clock, policies, audit, gate, admission: 
     } finally {
       limit.end()
       if (audited && caller) {
-        const facts = auditFacts(first ?? {}, policy.object)
+        const facts = auditFacts(seen?.message ?? {}, policy.object)
         const entry = { method: path, action: policy.action, caller, ...facts, outcome, started }
         await Promise.resolve(audit(entry)).catch((error: unknown) => {
           scoped.error({ err: error, entry }, 'the audit record could not be written')
@@ -178,8 +179,11 @@ async function* gated(call: Readable, attempt: Attempt, gate: Gate): AsyncGenera
   let first = true
   // The end of the requests is not the end of the call: answers may still go out.
   for await (const message of call.iterator({ destroyOnReturn: false })) {
-    if (first) await gate({ ...attempt, message })
-    first = false
+    if (first) {
+      attempt.message = message
+      await gate(attempt)
+      first = false
+    }
     yield message
   }
 }

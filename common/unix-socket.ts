@@ -13,6 +13,8 @@ export async function listenUnix(
   mode: 0o600 | 0o660,
   onSocket: (socket: Socket) => void
 ): Promise<Server> {
+  // The kernel has room for 107 bytes; Node would cut the rest off in silence.
+  if (Buffer.byteLength(path) > 107) throw new RangeError(`the path of a unix socket is too long: ${path}`)
   await mkdir(dirname(path), { recursive: true, mode: 0o755 })
   if (await isAnswered(path)) throw new Fault('ALREADY_EXISTS', `another daemon serves ${path}`)
   await unlink(path).catch(ignoreMissing)

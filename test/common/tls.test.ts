@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect as connectPlain } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { connect } from 'node:tls'
 import t from 'tap'
 import { RpcClient } from '../../common/client.js'
@@ -154,7 +156,9 @@ t.test('the unix socket is for its owner alone, and one daemon at a time serves 
 })
 
 t.test('a socket that a dead daemon left behind is replaced', async t => {
-  const path = `${t.testdir()}/left.sock`
+  const folder = mkdtempSync(join(tmpdir(), 'drover-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'left.sock')
   writeFileSync(path, '')
   const server = await listenUnix(path, 0o660, () => {})
   t.equal(statSync(path).mode & 0o777, 0o660)
@@ -164,7 +168,7 @@ t.test('a socket that a dead daemon left behind is replaced', async t => {
 t.test('health says what the daemon says, service by service', async t => {
   const { local, server } = await world(t, handlers)
   const check = async (service: string) => {
-    const answer = await local().call(standardServices.health.Check!, { service }, never)
+    const answer = await local().call(standardServices.health['Check']!, { service }, never)
     return (answer as { status: string }).status
   }
   t.equal(await check(''), 'NOT_SERVING')
