@@ -15,7 +15,7 @@ import {
 import type { Procedure } from './procedure.js'
 import { procedures } from './procedures.js'
 import { virError } from './structs.js'
-import { decode, encode } from './xdr.js'
+import { decode, encode, XdrError } from './xdr.js'
 
 export type ConnectionOptions = {
   socketPath: string
@@ -181,6 +181,7 @@ export class Connection {
     try {
       for (const bytes of this.#splitter.push(chunk)) this.#onPacket(decodePacket(bytes))
     } catch (error) {
+      if (!(error instanceof XdrError)) throw error
       this.close(error)
     }
   }
@@ -198,8 +199,10 @@ export class Connection {
   #onReply({ serial, status, payload }: Packet): void {
     const call = this.#calls.get(serial)
     if (!call) return
+    // Before the call is forgotten: an error that cannot be read ends the connection, and the call with it.
+    const failure = status === packetStatus.ERROR ? faultOf(decode(virError, payload)) : null
     this.#calls.delete(serial)
-    if (status === packetStatus.ERROR) call.reject(faultOf(decode(virError, payload)))
+    if (failure) call.reject(failure)
     else call.resolve(payload)
   }
 

@@ -27,6 +27,13 @@ const byNumber = <T extends { program: number; number: number }>(table: Record<s
 const calls = byNumber<Known & { args: Codec<unknown>; result: Codec<unknown> }>(named(procedures))
 const events = byNumber<Known & { codec: Codec<unknown> }>(named(eventMessages))
 
+/** What a packet says, or an XdrError. */
+export function read(bytes: Buffer): unknown {
+  const packet = decodePacket(bytes)
+  const [, codec] = meaningOf(packet)
+  return codec === null ? null : decode(codec, packet.payload)
+}
+
 /** Reads a packet with our table and writes it again. Throws when it cannot be read. */
 export function roundTrip(bytes: Buffer): Passage {
   const packet = decodePacket(bytes)
