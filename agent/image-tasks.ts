@@ -15,9 +15,18 @@ import type { TaskRun } from './tasks.js'
 // Operations that move data: the worker begins and ends them, a program of its own moves the bytes in between.
 // Each may be repeated at any point: the worker looks first at what is there.
 
-export type CopyRequest = { sourceStorageDomainId: string; source: Place; storageDomainId: string; target: CopyTarget }
+export type CopyRequest = {
+  sourceStorageDomainId: string
+  source: Place
+  storageDomainId: string
+  target: CopyTarget
+}
 export type MergeRequest = MergeVolumes & { storageDomainId: string }
-export type ImportRequest = ImportSource & { storageDomainId: string; target: CopyTarget; sha256: string | null }
+export type ImportRequest = ImportSource & {
+  storageDomainId: string
+  target: CopyTarget
+  sha256: string | null
+}
 export type Upload = { uploadId: string; storageDomainId: string; size: Bytes }
 
 const never = new AbortController().signal
@@ -38,7 +47,13 @@ export class ImageTasks {
     const plan = await this.#storage.askActive(sourceStorageDomainId, 'copySource', source, run.signal)
     const program = await this.#storage.askActive(id, 'copyBegin', { ...target, source: plan }, run.signal)
     if (program !== null) {
-      const work = () => this.#programs.run(taskId, program, percent => run.progress({ percent, phase: 'copying' }), run.signal)
+      const work = () =>
+        this.#programs.run(
+          taskId,
+          program,
+          percent => run.progress({ percent, phase: 'copying' }),
+          run.signal
+        )
       await this.#orUndone(id, target.imageId, work)
     }
     const { capacity } = await this.#storage.askActive(id, 'copyFinish', target, never)
@@ -50,7 +65,12 @@ export class ImageTasks {
     const { storageDomainId: id, ...merge } = request
     const program = await this.#storage.askActive(id, 'mergeBegin', merge, run.signal)
     if (program !== null) {
-      await this.#programs.run(taskId, program, percent => run.progress({ percent, phase: 'merging' }), run.signal)
+      await this.#programs.run(
+        taskId,
+        program,
+        percent => run.progress({ percent, phase: 'merging' }),
+        run.signal
+      )
     }
     await this.#storage.askActive(id, 'mergeFinish', merge, never)
     return {}
@@ -58,7 +78,12 @@ export class ImageTasks {
 
   async import(taskId: string, request: ImportRequest, run: TaskRun): Promise<Record<string, string>> {
     const { storageDomainId: id, source, declared, target } = request
-    const begun = await this.#storage.askActive(id, 'importBegin', { ...target, source, declared }, run.signal)
+    const begun = await this.#storage.askActive(
+      id,
+      'importBegin',
+      { ...target, source, declared },
+      run.signal
+    )
     let sha256 = ''
     if (begun !== null) {
       const stop = new AbortController()
@@ -85,7 +110,11 @@ export class ImageTasks {
   }
 
   /** Bytes go from the call straight into a program that writes them; this process only counts and hashes. */
-  async upload(upload: Upload, parts: AsyncIterable<Buffer>, signal: AbortSignal): Promise<{ size: Bytes; sha256: string }> {
+  async upload(
+    upload: Upload,
+    parts: AsyncIterable<Buffer>,
+    signal: AbortSignal
+  ): Promise<{ size: Bytes; sha256: string }> {
     const { storageDomainId: id, uploadId, size } = upload
     const program = await this.#storage.askActive(id, 'uploadBegin', { uploadId, size }, signal)
     const { child, ended } = this.#programs.startWriter(program)
@@ -94,11 +123,13 @@ export class ImageTasks {
     try {
       for await (const part of parts) {
         received += part.length
-        if (received > size) throw new Fault('INVALID_REQUEST', `more than the announced ${size} bytes have come`)
+        if (received > size)
+          throw new Fault('INVALID_REQUEST', `more than the announced ${size} bytes have come`)
         hash.update(part)
         if (child.stdin?.write(part) === false) await drained(child.stdin, ended, signal)
       }
-      if (received < size) throw new Fault('INVALID_REQUEST', `${received} of the announced ${size} bytes have come`)
+      if (received < size)
+        throw new Fault('INVALID_REQUEST', `${received} of the announced ${size} bytes have come`)
       child.stdin?.end()
       await ended
       await this.#storage.askActive(id, 'uploadFinish', { uploadId, size }, signal)
@@ -116,7 +147,8 @@ export class ImageTasks {
     try {
       await work()
     } catch (error) {
-      const comesAgain = error instanceof Fault && (error.status === 'UNAVAILABLE' || error.reason === 'LEASE_HELD')
+      const comesAgain =
+        error instanceof Fault && (error.status === 'UNAVAILABLE' || error.reason === 'LEASE_HELD')
       if (!comesAgain) await this.#storage.askActive(id, 'removeImage', { imageId, wipe: false }, never)
       throw error
     }
@@ -143,7 +175,9 @@ async function drained(pipe: NodeJS.EventEmitter, ended: Promise<void>, signal: 
   const limited = within(seconds(60), signal)
   await new Promise<void>((resolve, reject) => {
     const onAbort = () => {
-      const late = new Fault('STORAGE_DOMAIN_UNRESPONSIVE', 'the storage takes no more bytes', { cause: limited.reason })
+      const late = new Fault('STORAGE_DOMAIN_UNRESPONSIVE', 'the storage takes no more bytes', {
+        cause: limited.reason
+      })
       reject(signal.aborted ? signal.reason : late)
     }
     limited.addEventListener('abort', onAbort, { once: true })

@@ -22,6 +22,8 @@ export type ImportSource = { source: SourceFile; declared: ImageFormat | null }
 export type InspectedImage = { format: ImageFormat | null; virtualSize: Bytes; problems: Finding[] }
 export type ImportPlan = CopyTarget & ImportSource
 export type FinishImport = CopyTarget
+/** `source` is the file for the program that computes its checksum. */
+export type ImportBegun = { program: DataProgram; source: string }
 
 /** What an import needs to know of its host. */
 export type ImportPlace = {
@@ -50,7 +52,7 @@ export async function beginImport(
   place: ImportPlace,
   sanlock: Sanlock,
   signal: AbortSignal
-): Promise<DataProgram | null> {
+): Promise<ImportBegun | null> {
   const known = await finished(op, plan)
   if (known) return null
   const { format, virtualSize, problems } = await inspectSource(plan, place)
@@ -59,8 +61,9 @@ export async function beginImport(
 
   const content = format === 'iso' ? 'ISOF' : 'DATA'
   const target = await createTarget(op, plan, virtualSize, content, signal)
+  const source = await pathOf(plan.source, place)
   const conversion = {
-    source: await pathOf(plan.source, place),
+    source,
     sourceFormat: format,
     target: op.storageDomain.volumes.path(plan),
     targetFormat: plan.format,
@@ -70,7 +73,7 @@ export async function beginImport(
   const argv = ['/usr/bin/env', '-C', '/', ...sandboxedConvert(conversion, place.withBubblewrap)]
   const { identity, leases } = op.storageDomain
   const holding = identity.shared ? sanlock.holding(leases.volumeResource(plan)) : []
-  return { argv: [...holding, ...argv], progress: 'qemu-img' }
+  return { program: { argv: [...holding, ...argv], progress: 'qemu-img' }, source }
 }
 
 async function finished(op: Operation, plan: ImportPlan): Promise<boolean> {

@@ -103,6 +103,21 @@ export class Sanlock {
     if (outcome !== 0 && outcome !== notThere) throw refused('release the lease', resource.name, outcome)
   }
 
+  /**
+   * Waits until a lease is free, by taking it and giving it back: one open, blocking acquire that returns soon
+   * after its owner is dead. While the owner looks alive, it is tried again every 2 s.
+   */
+  async await(resource: Resource, signal: AbortSignal): Promise<void> {
+    const args = ['client', 'command', '-r', resourceText(resource), '-c', '/bin/true']
+    for (;;) {
+      const { code, stdout } = await this.#sanlock(args, signal)
+      if (code === 0) return
+      const outcome = outcomeIn(stdout.slice(stdout.indexOf('acquire')))
+      if (outcome !== ownerAlive) throw refused('acquire the lease', resource.name, outcome)
+      await sleep(this.#clock, seconds(2), signal)
+    }
+  }
+
   /** What a program is started with so that it holds a lease of its own, and dies with it. */
   holding(resource: Resource): string[] {
     if (this.mode === 'direct') return []

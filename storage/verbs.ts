@@ -8,7 +8,7 @@ import type { DataProgram } from './data-program.js'
 import type { StorageDomainMetadata } from './format/storage-domain-metadata.js'
 import type { VolumeMetadata } from './format/volume-metadata.js'
 import type { ObservedHost } from './host-records.js'
-import type { FinishImport, ImportPlan, ImportSource, InspectedImage } from './import-image.js'
+import type { FinishImport, ImportBegun, ImportPlan, ImportSource, InspectedImage } from './import-image.js'
 import type { MergeVolumes } from './merge-volumes.js'
 import type { PreparedVolume, PrepareImage } from './prepare-image.js'
 import type { RemoveImage } from './remove-image.js'
@@ -60,7 +60,7 @@ export type VerbTable = {
   mergeBegin: { arguments: MergeVolumes; result: DataProgram | null }
   mergeFinish: { arguments: MergeVolumes; result: null }
   inspect: { arguments: ImportSource; result: InspectedImage }
-  importBegin: { arguments: ImportPlan; result: DataProgram | null }
+  importBegin: { arguments: ImportPlan; result: ImportBegun | null }
   importFinish: { arguments: FinishImport; result: VolumeMetadata }
   uploadBegin: { arguments: { uploadId: string; size: Bytes }; result: DataProgram }
   uploadFinish: { arguments: { uploadId: string; size: Bytes }; result: null }

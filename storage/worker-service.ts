@@ -73,11 +73,15 @@ export class WorkerService {
       return null
     },
     removeImage: async (request, signal) => {
+      await this.#throwIfPrepared(request.imageId)
       await removeImage(await this.#operation(), request, signal)
       return null
     },
     shareVolume: async (request, signal) => shareVolume(await this.#operation(), request, signal),
-    resizeVolume: async (request, signal) => resizeVolume(await this.#operation(), request, signal),
+    resizeVolume: async (request, signal) => {
+      await this.#throwIfPrepared(request.imageId)
+      return resizeVolume(await this.#operation(), request, signal)
+    },
     listVolumes: async ({ imageId }) => listVolumes(await this.#open(), imageId),
     prepare: async request => {
       const { layout } = await this.#open()
@@ -91,8 +95,10 @@ export class WorkerService {
     copyBegin: async (request, signal) =>
       beginCopy(await this.#operation(), request, this.#tools.sanlock, signal),
     copyFinish: async (request, signal) => finishCopy(await this.#operation(), request, signal),
-    mergeBegin: async (request, signal) =>
-      beginMerge(await this.#operation(), request, this.#tools.sanlock, signal),
+    mergeBegin: async (request, signal) => {
+      await this.#throwIfPrepared(request.imageId)
+      return beginMerge(await this.#operation(), request, this.#tools.sanlock, signal)
+    },
     mergeFinish: async (request, signal) => {
       await finishMerge(await this.#operation(), request, signal)
       return null
@@ -266,6 +272,13 @@ export class WorkerService {
       'WRONG_STATE',
       `storage domain ${this.#settings.storageDomainId} is not active on this host`
     )
+  }
+
+  /** What a VM of this host may have open is not rewritten under it. */
+  async #throwIfPrepared(imageId: string): Promise<void> {
+    const { volumes } = await this.#paths()
+    if (!(await exists(`${volumes}/${imageId}`))) return
+    throw new Fault('WRONG_STATE', `image ${imageId} is in use on this host`, { facts: { imageId } })
   }
 
   #throwIfActive(what: string): void {

@@ -1,0 +1,123 @@
+import { mkdir, readFile, rmdir } from 'node:fs/promises'
+import { z } from 'zod'
+import { readIfThere, writeDurably } from '../common/durable-file.js'
+import { Fault } from '../common/fault.js'
+import { derivedId } from '../common/ids.js'
+import type { Logger } from '../common/log.js'
+import type { Run } from '../common/run.js'
+import type { StorageConnection } from '../storage/connections/connection.js'
+import { isNfsExport, nfsMountArguments } from '../storage/connections/nfs.js'
+import { isBelow, mountPoints } from '../storage/connections/paths.js'
+
+const connectionSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('local'), path: z.string() }),
+  z.object({ kind: z.literal('posix'), path: z.string() }),
+  z.object({
+    kind: z.literal('nfs'),
+    export: z.string(),
+    version: z.enum(['3', '4', '4.1', '4.2']).nullable(),
+    timeo: z.number(),
+    retrans: z.number()
+  })
+])
+const attachedSchema = z.record(
+  z.string(),
+  z.object({
+    connection: connectionSchema,
+    /** This host's number in the lockspace while the storage domain is active here. */
+    sanlockHostId: z.number().nullable()
+  })
+)
+
+export type Attached = z.infer<typeof attachedSchema>[string]
+
+export type StorageConnectionsOptions = {
+  /** attached.json: what to reach again after a restart, without asking anybody. */
+  file: string
+  /** Below it lie the mounts we make. */
+  mountDirectory: string
+  allowedDirectories: readonly string[]
+  run: Run
+  log: Logger
+}
+
+const mountSpace = '3c9b5a2e-7a30-4ad5-9f5c-0e5c8f8d2a61'
+
+/** Makes storage reachable, and remembers what is. Never looks below a mount: that is the workers' business. */
+export class StorageConnections {
+  readonly #options: StorageConnectionsOptions
+  #attached = new Map<string, Attached>()
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(options: StorageConnectionsOptions) {
+    this.#options = options
+  }
+
+  /** Reads what was attached before; connects nothing. A damaged file is set aside by its reader, a person. */
+  async load(): Promise<void> {
+    const text = await readIfThere(this.#options.file)
+    this.#attached = new Map(text === null ? [] : Object.entries(attachedSchema.parse(JSON.parse(text))))
+  }
+
+  get attached(): ReadonlyMap<string, Attached> {
+    return this.#attached
+  }
+
+  async remember(storageDomainId: string, attached: Attached | null): Promise<void> {
+    if (attached === null) this.#attached.delete(storageDomainId)
+    else this.#attached.set(storageDomainId, attached)
+    const content = JSON.stringify(Object.fromEntries(this.#attached), null, 2)
+    this.#writing = this.#writing.then(() => writeDurably(this.#options.file, content))
+    await this.#writing
+  }
+
+  /** The directory in which the storage domain's own lies; mounted if need be. */
+  async connect(connection: StorageConnection, signal: AbortSignal): Promise<string> {
+    this.throwIfForbidden(connection)
+    if (connection.kind !== 'nfs') return connection.path
+    const target = this.#mountPoint(connection.export)
+    if (await this.#isMounted(target)) return target
+    await mkdir(target, { recursive: true, mode: 0o755 })
+    await this.#options.run('mount', nfsMountArguments(connection, target), signal)
+    this.#options.log.info({ export: connection.export, target }, 'mounted')
+    return target
+  }
+
+  /** Lets go of a mount that nothing else uses. Lazily: a dead server must not keep us. */
+  async disconnect(connection: StorageConnection, signal: AbortSignal): Promise<void> {
+    if (connection.kind !== 'nfs' || this.#isUsed(connection.export)) return
+    const target = this.#mountPoint(connection.export)
+    if (!(await this.#isMounted(target))) return
+    await this.#options.run('umount', ['-f', '-l', '--', target], signal)
+    await rmdir(target)
+    this.#options.log.info({ export: connection.export, target }, 'unmounted')
+  }
+
+  throwIfForbidden(connection: StorageConnection): void {
+    const wrong = forbidden(connection, this.#options.allowedDirectories)
+    if (wrong === null) return
+    const field = connection.kind === 'nfs' ? 'connection.nfs.export' : `connection.${connection.kind}.path`
+    throw new Fault('INVALID_REQUEST', `${field} ${wrong}`, { violations: [{ field, description: wrong }] })
+  }
+
+  #isUsed(nfsExport: string): boolean {
+    return [...this.#attached.values()].some(
+      ({ connection }) => connection.kind === 'nfs' && connection.export === nfsExport
+    )
+  }
+
+  #mountPoint(nfsExport: string): string {
+    return `${this.#options.mountDirectory}/${derivedId(mountSpace, nfsExport)}`
+  }
+
+  async #isMounted(target: string): Promise<boolean> {
+    return mountPoints(await readFile('/proc/self/mountinfo', 'utf8')).includes(target)
+  }
+}
+
+function forbidden(connection: StorageConnection, allowed: readonly string[]): string | null {
+  if (connection.kind === 'nfs') {
+    return isNfsExport(connection.export) ? null : 'must be HOST:/PATH of plain characters, without ".."'
+  }
+  return isBelow(connection.path, allowed) ? null : `must be below one of ${allowed.join(', ')}`
+}

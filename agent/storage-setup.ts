@@ -1,0 +1,61 @@
+import type { Clock } from '../common/clock.js'
+import type { Logger } from '../common/log.js'
+import type { Run } from '../common/run.js'
+import { ovirtOwner } from '../storage/files.js'
+import { Sanlock, type SanlockSettings } from '../storage/sanlock.js'
+import { DataPrograms } from './data-programs.js'
+import { ImageTasks } from './image-tasks.js'
+import { LeaseTasks } from './lease-tasks.js'
+import { Storage, type StorageDomainState } from './storage.js'
+import { StorageConnections } from './storage-connections.js'
+import { StorageWorkers } from './storage-workers.js'
+
+export type StorageSetup = {
+  stateDirectory: string
+  runDirectory: string
+  importDirectory: string | null
+  allowedDirectories: readonly string[]
+  logLevel: string
+  sanlock: SanlockSettings
+  run: Run
+  clock: Clock
+  log: Logger
+  onChange(storageDomainId: string, state: StorageDomainState | null): void
+}
+
+/** The parts of an agent that deal with storage, put together. */
+export function setUpStorage(setup: StorageSetup) {
+  const { stateDirectory, runDirectory, run, clock, log } = setup
+  const connections = new StorageConnections({
+    file: `${stateDirectory}/attached.json`,
+    mountDirectory: `${runDirectory}/mnt`,
+    allowedDirectories: setup.allowedDirectories,
+    run,
+    log
+  })
+  const workers = new StorageWorkers({
+    settings: {
+      runDirectory,
+      importDirectory: setup.importDirectory,
+      owner: process.getuid?.() === 0 ? ovirtOwner : null,
+      sanlock: setup.sanlock,
+      logLevel: setup.logLevel
+    },
+    clock,
+    log,
+    onReport: (id, report) => storage.onReport(id, report),
+    onRestart: id => storage.onRestart(id)
+  })
+  const storage: Storage = new Storage({
+    workers,
+    connections,
+    runDirectory,
+    clock,
+    log,
+    onChange: setup.onChange
+  })
+  const programs = new DataPrograms({ directory: `${runDirectory}/tasks`, run, clock, log })
+  const images = new ImageTasks(storage, programs, run)
+  const leases = new LeaseTasks(storage, new Sanlock(setup.sanlock, run, clock))
+  return { storage, images, leases, programs, workers }
+}

@@ -1,0 +1,338 @@
+import { type Clock, sleep } from '../common/clock.js'
+import { Fault } from '../common/fault.js'
+import type { Logger } from '../common/log.js'
+import { delayBefore } from '../common/retry.js'
+import { seconds, type Seconds } from '../common/units.js'
+import { remotePath, type StorageConnection, storageKind } from '../storage/connections/connection.js'
+import type { SectorSize } from '../storage/format/storage-domain-metadata.js'
+import { type PreparedVolume, runPaths } from '../storage/prepare-image.js'
+import type { Place } from '../storage/storage-domain.js'
+import type { Swept } from '../storage/sweep.js'
+import type { Arguments, Description, Discovered, MonitorReport, Result, Verb } from '../storage/verbs.js'
+import type { Attached, StorageConnections } from './storage-connections.js'
+import type { StorageWorkers } from './storage-workers.js'
+
+export type StorageHealth = 'inactive' | 'activating' | 'active' | 'problem' | 'unresponsive'
+
+export type StorageDomainState = {
+  storageDomainId: string
+  health: StorageHealth
+  problem: string
+  connection: StorageConnection | null
+  description: Description | null
+  report: MonitorReport | null
+  /** When it was last read well; null if never. */
+  lastOk: number | null
+}
+
+export type StorageOptions = {
+  workers: StorageWorkers
+  connections: StorageConnections
+  runDirectory: string
+  clock: Clock
+  log: Logger
+  onChange(storageDomainId: string, state: StorageDomainState | null): void
+}
+
+export type NewStorageDomain = {
+  storageDomainId: string
+  connection: StorageConnection
+  description: string
+  dataCenterId: string | null
+  ioTimeout: Seconds
+  sectorSize: SectorSize | null
+}
+
+type Known = { description: Description | null; lastOk: number | null; isActivating: boolean; shown: string }
+
+const never = new AbortController().signal
+const patience = { first: seconds(2), most: seconds(60) }
+
+/** The storage domains of this host: reached, active, watched; restored after a restart without asking anybody. */
+export class Storage {
+  readonly #options: StorageOptions
+  readonly #known = new Map<string, Known>()
+  readonly #stop = new AbortController()
+
+  constructor(options: StorageOptions) {
+    this.#options = options
+  }
+
+  /** Everything that was attached, each by itself: one that hangs delays nobody. Returns when all are under way. */
+  async restore(): Promise<void> {
+    const { connections } = this.#options
+    await connections.load()
+    for (const [id, attached] of connections.attached) {
+      this.#note(id)
+      void this.#untilRestored(id, attached)
+    }
+    void this.#watch()
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    await this.#options.workers.stopAll()
+  }
+
+  /** What the coordinator hears, and what a report changes. To be given to the workers. */
+  onReport(id: string, report: MonitorReport): void {
+    const known = this.#known.get(id)
+    if (known && report.problem === null) known.lastOk = this.#options.clock.wall()
+    this.#changed(id)
+  }
+
+  /** A worker that died has forgotten that it was active. To be given to the workers. */
+  onRestart(id: string): void {
+    const attached = this.#options.connections.attached.get(id)
+    if (attached) void this.#untilRestored(id, attached)
+  }
+
+  async ask<V extends Verb>(
+    id: string,
+    verb: V,
+    request: Arguments<V>,
+    signal: AbortSignal
+  ): Promise<Result<V>> {
+    return this.#options.workers.ask(id, verb, request, signal)
+  }
+
+  /** As `ask`, for everything that needs the storage domain to be in use here. */
+  async askActive<V extends Verb>(
+    id: string,
+    verb: V,
+    request: Arguments<V>,
+    signal: AbortSignal
+  ): Promise<Result<V>> {
+    const attached = this.#attached(id)
+    if (attached.sanlockHostId === null) {
+      throw new Fault('WRONG_STATE', `storage domain ${id} is not active on this host`, {
+        facts: { storageDomainId: id }
+      })
+    }
+    return this.ask(id, verb, request, signal)
+  }
+
+  async discover(connection: StorageConnection, signal: AbortSignal): Promise<Discovered[]> {
+    const mount = await this.#options.connections.connect(connection, signal)
+    try {
+      return await this.#options.workers.askOnce(
+        { storageDomainId: null, mount },
+        'discover',
+        { mount },
+        signal
+      )
+    } finally {
+      await this.#options.connections.disconnect(connection, never)
+    }
+  }
+
+  async connect(id: string, connection: StorageConnection, signal: AbortSignal): Promise<void> {
+    const { connections, workers } = this.#options
+    const known = connections.attached.get(id)
+    if (known && JSON.stringify(known.connection) !== JSON.stringify(connection)) {
+      throw new Fault('WRONG_STATE', `storage domain ${id} is connected by another way`)
+    }
+    const mount = await connections.connect(connection, signal)
+    workers.start(id, mount)
+    try {
+      await this.#describe(id, signal)
+    } catch (error) {
+      if (!known) {
+        await workers.stop(id)
+        await connections.disconnect(connection, never)
+      }
+      throw error
+    }
+    if (!known) await connections.remember(id, { connection, sanlockHostId: null })
+    this.#changed(id)
+  }
+
+  async create(request: NewStorageDomain, signal: AbortSignal): Promise<void> {
+    const { storageDomainId: id, connection, ...rest } = request
+    const { connections, workers } = this.#options
+    const isNew = !connections.attached.has(id)
+    const mount = await connections.connect(connection, signal)
+    workers.start(id, mount)
+    try {
+      const place = {
+        storageDomainId: id,
+        mount,
+        kind: storageKind(connection),
+        remotePath: remotePath(connection)
+      }
+      await workers.ask(id, 'createStorageDomain', { ...place, ...rest }, signal)
+    } catch (error) {
+      if (isNew) {
+        await workers.stop(id)
+        await connections.disconnect(connection, never)
+      }
+      throw error
+    }
+    await this.connect(id, connection, signal)
+  }
+
+  async disconnect(id: string, signal: AbortSignal): Promise<void> {
+    const { connections, workers } = this.#options
+    const attached = connections.attached.get(id)
+    if (!attached) return
+    if (attached.sanlockHostId !== null)
+      throw new Fault('WRONG_STATE', `storage domain ${id} is active on this host`)
+    await workers.stop(id)
+    await connections.remember(id, null)
+    await connections.disconnect(attached.connection, signal)
+    this.#known.delete(id)
+    this.#options.onChange(id, null)
+  }
+
+  async attach(id: string, dataCenterId: string, signal: AbortSignal): Promise<void> {
+    await this.ask(id, 'attach', { dataCenterId }, signal)
+    await this.#describe(id, signal)
+  }
+
+  async detach(id: string, signal: AbortSignal): Promise<void> {
+    this.#throwIfActive(id)
+    await this.ask(id, 'detach', {}, signal)
+    await this.#describe(id, signal)
+  }
+
+  /** Removes it with everything in it, then lets go of it. */
+  async format(id: string, signal: AbortSignal): Promise<void> {
+    if (!this.#options.connections.attached.has(id)) return
+    this.#throwIfActive(id)
+    await this.ask(id, 'format', {}, signal)
+    await this.disconnect(id, signal)
+  }
+
+  async activate(id: string, sanlockHostId: number, signal: AbortSignal): Promise<Swept> {
+    const { connection } = this.#attached(id)
+    const swept = await this.#activate(id, sanlockHostId, signal)
+    await this.#options.connections.remember(id, { connection, sanlockHostId })
+    this.#changed(id)
+    return swept
+  }
+
+  async deactivate(id: string, signal: AbortSignal): Promise<void> {
+    const { connection, sanlockHostId } = this.#attached(id)
+    if (sanlockHostId === null) return
+    await this.ask(id, 'deactivate', {}, signal)
+    this.#options.workers.forgetReport(id)
+    await this.#options.connections.remember(id, { connection, sanlockHostId: null })
+    this.#changed(id)
+  }
+
+  /** Makes a chain usable by a VM of this host; leaf first. */
+  prepare(id: string, place: Place, signal: AbortSignal): Promise<PreparedVolume[]> {
+    return this.askActive(id, 'prepare', place, signal)
+  }
+
+  async tearDown(id: string, imageId: string, signal: AbortSignal): Promise<void> {
+    await this.ask(id, 'tearDown', { imageId }, signal)
+  }
+
+  /** Where libvirt finds the leases of VMs; the same path on every host. */
+  leasesPath(id: string): string {
+    return `${runPaths(this.#options.runDirectory, id).storageDomain}/dom_md/xleases`
+  }
+
+  states(): StorageDomainState[] {
+    return [...this.#options.connections.attached.keys()].map(id => this.state(id))
+  }
+
+  state(id: string): StorageDomainState {
+    const { connection, sanlockHostId } = this.#attached(id)
+    const health = this.#options.workers.health(id)
+    const known = this.#note(id)
+    const report = health?.report ?? null
+    const shown = {
+      storageDomainId: id,
+      connection,
+      description: known.description,
+      report,
+      lastOk: known.lastOk
+    }
+    const isSilent = !this.#options.workers.isResponsive(id)
+    if (known.isActivating) return { ...shown, health: isSilent ? 'unresponsive' : 'activating', problem: '' }
+    if (sanlockHostId === null)
+      return { ...shown, health: isSilent ? 'unresponsive' : 'inactive', problem: '' }
+    if (isSilent) return { ...shown, health: 'unresponsive', problem: 'the storage does not answer' }
+    if (report === null) return { ...shown, health: 'activating', problem: '' }
+    if (report.problem !== null) return { ...shown, health: 'problem', problem: report.problem }
+    if (!report.hostIdHeld) return { ...shown, health: 'problem', problem: 'the host id is not held' }
+    return { ...shown, health: 'active', problem: '' }
+  }
+
+  async #untilRestored(id: string, attached: Attached): Promise<void> {
+    const { clock, log } = this.#options
+    for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
+      try {
+        await this.connect(id, attached.connection, this.#stop.signal)
+        const current = this.#options.connections.attached.get(id)
+        if (current?.sanlockHostId != null) await this.#activate(id, current.sanlockHostId, this.#stop.signal)
+        this.#changed(id)
+        return
+      } catch (error) {
+        if (this.#stop.signal.aborted || !this.#options.connections.attached.has(id)) return
+        // Its next life comes with a call of its own.
+        if (Fault.is(error, 'INTERRUPTED')) return
+        log.warn({ err: error, storageDomain: id }, 'storage domain not restored yet')
+      }
+      await sleep(clock, delayBefore(attempt, patience, clock.random()), this.#stop.signal).catch(() => {})
+    }
+  }
+
+  async #activate(id: string, sanlockHostId: number, signal: AbortSignal): Promise<Swept> {
+    const known = this.#note(id)
+    known.isActivating = true
+    this.#changed(id)
+    try {
+      return await this.ask(id, 'activate', { sanlockHostId }, signal)
+    } finally {
+      known.isActivating = false
+      this.#changed(id)
+    }
+  }
+
+  async #describe(id: string, signal: AbortSignal): Promise<void> {
+    this.#note(id).description = await this.ask(id, 'describe', {}, signal)
+    this.#changed(id)
+  }
+
+  /** A storage domain that falls silent sends nothing: so somebody has to look. */
+  async #watch(): Promise<void> {
+    const { clock } = this.#options
+    while (!this.#stop.signal.aborted) {
+      for (const id of this.#options.connections.attached.keys()) this.#changed(id)
+      await sleep(clock, seconds(2), this.#stop.signal).catch(() => {})
+    }
+  }
+
+  #note(id: string): Known {
+    const known = this.#known.get(id) ?? { description: null, lastOk: null, isActivating: false, shown: '' }
+    this.#known.set(id, known)
+    return known
+  }
+
+  /** Tells only what is new. */
+  #changed(id: string): void {
+    if (!this.#options.connections.attached.has(id)) return
+    const state = this.state(id)
+    const known = this.#note(id)
+    const shown = JSON.stringify(state)
+    if (shown === known.shown) return
+    known.shown = shown
+    this.#options.onChange(id, state)
+  }
+
+  #attached(id: string): Attached {
+    const attached = this.#options.connections.attached.get(id)
+    if (attached) return attached
+    throw new Fault('NOT_FOUND', `storage domain ${id} is not connected to this host`, {
+      facts: { storageDomainId: id }
+    })
+  }
+
+  #throwIfActive(id: string): void {
+    if (this.#attached(id).sanlockHostId === null) return
+    throw new Fault('WRONG_STATE', `storage domain ${id} is active on this host`)
+  }
+}
