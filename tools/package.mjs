@@ -2,6 +2,7 @@
 //   build/drover-common_VERSION_amd64.deb …
 // Only dpkg-deb is needed. `npm run package` builds dist/ first.
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import {
   chmodSync,
   cpSync,
@@ -176,15 +177,37 @@ function size(path) {
   return readdirSync(path).reduce((sum, name) => sum + size(join(path, name)), 4096)
 }
 
+// What the packages are made of, as one number. The libraries are named by the lock file.
+function fingerprint() {
+  const hash = createHash('sha256')
+  const add = path => {
+    if (statSync(path).isDirectory()) for (const name of readdirSync(path).toSorted()) add(join(path, name))
+    else hash.update(`${path}\0`).update(readFileSync(path))
+  }
+  for (const path of ['dist', 'packaging', 'systemd', 'package-lock.json', 'tools/package.mjs']) add(path)
+  return hash.digest('hex')
+}
+
+const fileOf = name => `build/${name}_${version}_amd64.deb`
+const keyFile = 'build/packages.key'
+const key = fingerprint()
+const isFresh =
+  existsSync(keyFile) &&
+  readFileSync(keyFile, 'utf8') === key &&
+  Object.keys(packages).every(name => existsSync(fileOf(name)))
+if (process.argv.includes('--if-stale') && isFresh) process.exit(0)
+
 process.umask(0o022)
+rmSync(keyFile, { force: true })
 rmSync(staging, { recursive: true, force: true })
 for (const [name, { fill }] of Object.entries(packages)) {
   const root = join(staging, name)
   mkdirSync(root, { recursive: true })
   fill(root)
   control(name, root)
-  const file = `build/${name}_${version}_amd64.deb`
+  const file = fileOf(name)
   execFileSync('dpkg-deb', ['--root-owner-group', '-Zgzip', '-z6', '--build', root, file], { stdio: 'pipe' })
   console.log(`${file} ${(statSync(file).size / 2 ** 20).toFixed(1)} MiB`)
 }
 rmSync(staging, { recursive: true, force: true })
+writeFileSync(keyFile, key)
