@@ -73,7 +73,13 @@ export class CallSlots<L extends Line> {
   async #admitted(ask: Ask<L>, signal: AbortSignal): Promise<Running<L>> {
     if (this.#isLate(ask)) throw unresponsive(ask.about)
     let queued: Queued<L> | undefined
-    const admitted = new Promise<Running<L>>((admit, refuse) => {
+    const leaveQueue = () => (this.#queue = this.#queue.filter(other => other !== queued))
+    const admitted = new Promise<Running<L>>((admit, reject) => {
+      // Out of the queue in the same moment: a place that becomes free next must not go to it.
+      const refuse = (why: Fault) => {
+        leaveQueue()
+        reject(why)
+      }
       queued = { ...ask, admit, refuse }
       this.#queue.push(queued)
     })
@@ -91,7 +97,7 @@ export class CallSlots<L extends Line> {
       throw error
     } finally {
       cancel()
-      this.#queue = this.#queue.filter(other => other !== queued)
+      leaveQueue()
     }
   }
 

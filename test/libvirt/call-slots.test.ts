@@ -1,35 +1,17 @@
+import { setMaxListeners } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
-import type { Clock } from '../../common/clock.js'
 import { Fault } from '../../common/fault.js'
 import { seconds, type Seconds } from '../../common/units.js'
 import { CallSlots, type Kind } from '../../libvirt/call-slots.js'
+import { ManualClock } from './manual-clock.js'
 
 const open = new AbortController().signal
+setMaxListeners(0, open)
 
 /** A clock that stands still until the test moves it, and a libvirtd whose replies come when the test says so. */
 function world(limits: number[] = [4]) {
-  let now = 0
-  let timers: Array<{ at: number; run: () => void }> = []
-  const clock: Clock = {
-    monotonic: () => seconds(now),
-    wall: () => now * 1000,
-    after: (delay, run) => {
-      const timer = { at: now + delay, run }
-      timers.push(timer)
-      return () => (timers = timers.filter(other => other !== timer))
-    },
-    random: () => 0.5,
-    newId: () => 'id'
-  }
-  const advance = async (by: number) => {
-    await setImmediate()
-    now += by
-    const due = timers.filter(({ at }) => at <= now)
-    timers = timers.filter(({ at }) => at > now)
-    for (const { run } of due) run()
-    await setImmediate()
-  }
+  const clock = new ManualClock()
   const lines = limits.map(limit => ({ limit }))
   const slots = new CallSlots<{ limit: number }>(clock)
   const sent: string[] = []
@@ -51,7 +33,7 @@ function world(limits: number[] = [4]) {
     replies.get(name)?.()
     await setImmediate()
   }
-  return { slots, lines, sent, call, reply, advance, timers: () => timers.length }
+  return { slots, lines, sent, call, reply, clock, advance: (by: number) => clock.advance(by) }
 }
 
 const late = new Fault('VM_UNRESPONSIVE', 'libvirt has not answered for VM g')
@@ -112,7 +94,7 @@ t.test('a caller who loses interest says nothing about the guest, but the place 
 })
 
 t.test('a caller who leaves the queue leaves no trace', async t => {
-  const { slots, sent, call, reply, timers } = world([1])
+  const { slots, sent, call, reply, clock } = world([1])
   const impatient = new AbortController()
   call('first', 'g')
   const queued = call('queued', 'h', { signal: impatient.signal })
@@ -122,7 +104,7 @@ t.test('a caller who leaves the queue leaves no trace', async t => {
   await reply('first')
   t.strictSame(sent, ['first'])
   t.equal(slots.waiting, 0)
-  t.equal(timers(), 0)
+  t.equal(clock.waiting, 0)
 })
 
 t.test('a call whose turn does not come is BUSY, and was never sent', async t => {
@@ -162,3 +144,18 @@ t.test('a call without a guest that is late blames libvirtd', async t => {
   await advance(10)
   await t.rejects(lookup, new Fault('LIBVIRT_UNAVAILABLE', 'libvirtd has not answered in time'))
 })
+
+t.test(
+  'a call that is refused in the moment in which a place becomes free does not take the place',
+  async t => {
+    const { slots, lines, sent, call, reply, advance } = world([1])
+    call('first', 'g')
+    call('refused', 'h')
+    await advance(10)
+    call('next', 'i')
+    await reply('first')
+    t.strictSame(sent, ['first', 'next'])
+    await reply('next')
+    t.equal(slots.held(lines[0] ?? { limit: 0 }).all, 0)
+  }
+)
