@@ -68,15 +68,14 @@ export class Story {
     const install = (host: string, kind: string, after = '') =>
       this.#lab.shell(
         host,
-        `export DROVER_NODE=${process.execPath}; dpkg --unpack /lab/files/drover-common_*.deb /lab/files/drover-${kind}_*.deb
-        mkdir -p /etc/drover/conf.d; ${after} dpkg --configure -a`,
-        { seconds: 120 }
+        `export DROVER_NODE=${process.execPath}; mkdir -p /etc/drover/conf.d; cat >/etc/drover/conf.d/lab.toml
+        dpkg -i /lab/files/drover-common_*.deb /lab/files/drover-${kind}_*.deb; ${after}`,
+        { seconds: 120, input: kind === 'agent' ? agentConfig : '' }
       )
-    const agent = `printf '%s' '${agentConfig}' >/etc/drover/conf.d/lab.toml; /usr/lib/drover/configure-host;
-      systemctl daemon-reload; systemctl restart libvirtd;`
+    const configure = '/usr/lib/drover/configure-host; systemctl restart libvirtd'
     await Promise.all([
       install('coord', 'coordinator'),
-      ...hypervisors.map(host => install(host, 'agent', agent))
+      ...hypervisors.map(host => install(host, 'agent', configure))
     ])
     return 'drover-coordinator.deb on coord, drover-agent.deb on h1 and h2'
   }
