@@ -30,7 +30,7 @@ export async function decodeArchive(path: string): Promise<JsonObject> {
   if ((await stat(path)).isDirectory()) return await decodeDirectory(path)
   const scratch = await mkdtemp(join(tmpdir(), 'drover-format-'))
   try {
-    await run('tar', ['--numeric-owner', '-xzSf', path, '-C', scratch])
+    await run('tar', ['--numeric-owner', '-xpzSf', path, '-C', scratch])
     return await decodeDirectory(scratch)
   } finally {
     await rm(scratch, { recursive: true, force: true })

@@ -4,7 +4,7 @@ import { readMetadataTags } from '../format/block-tags.js'
 import { FormatError } from '../format/format-error.js'
 import { freeSlot, isSpecialVolume, slotOffset } from '../format/leases-layout.js'
 import { readAreaHeader, readPvLabel } from '../format/lvm-label.js'
-import { type LvmGroup, type LvmVolume, readLvmGroup } from '../format/lvm-text.js'
+import { type LvmGroup, type LvmPv, type LvmVolume, readLvmGroup } from '../format/lvm-text.js'
 import { readSanlockRecord } from '../format/sanlock-record.js'
 import { withoutPadding } from '../format/text.js'
 import { blankId } from '../format/uuid.js'
@@ -38,7 +38,8 @@ export async function readBlockStorageDomain(directory: string): Promise<JsonObj
 }
 
 async function describe(pvs: Pv[]): Promise<JsonObject> {
-  const group = readLvmGroup(await currentText(pvs))
+  const { text, pvId } = await currentText(pvs)
+  const group = readLvmGroup(text)
   const read = (volume: string, offset: number, length: number) =>
     readVolume(group, pvs, volume, offset, length)
   const pairs = readMetadataTags(group.tags)
@@ -56,7 +57,13 @@ async function describe(pvs: Pv[]): Promise<JsonObject> {
     ...volumesJson(group, texts),
     slots: slotsJson(group),
     slotText: Object.fromEntries(texts),
-    domainInfo: { ...domainInfoJson(fields, pairs), vguuid: pairs.get('VGUUID') ?? null, state: 'OK' },
+    domainInfo: {
+      ...domainInfoJson(fields, pairs),
+      vguuid: pairs.get('VGUUID') ?? null,
+      state: 'OK',
+      metadataDevice: deviceName(group, firstPvOf(group, 'metadata')),
+      vgMetadataDevice: deviceName(group, pv => pv.uuid.replaceAll('-', '') === pvId)
+    },
     externalLeases: leasesJson(XleasesIndex.load(index, MiB(1), 512)),
     leases: await resourcesJson(group, read),
     freeSlotNow: freeSlot(taggedVolumes(group).flatMap(volume => slotOf(volume) ?? []))
@@ -65,9 +72,22 @@ async function describe(pvs: Pv[]): Promise<JsonObject> {
 
 type Read = (volume: string, offset: number, length: number) => Promise<Buffer>
 
-/** The text with the highest sequence number of all copies that are in use. */
-async function currentText(pvs: Pv[]): Promise<string> {
-  let best: { text: string; seqno: number } | null = null
+/** The device without its directory, as PV mappings name it. */
+function deviceName(group: LvmGroup, isWanted: (pv: LvmPv) => boolean): string | null {
+  return group.pvs.find(isWanted)?.device.replace(/^.*\//, '') ?? null
+}
+
+/** Is it the physical volume with the first extent of a logical volume? */
+function firstPvOf(group: LvmGroup, name: string): (pv: LvmPv) => boolean {
+  const segments = group.volumes.find(volume => volume.name === name)?.segments ?? []
+  return pv => pv.name === segments.find(({ start }) => start === 0)?.pv
+}
+
+type CurrentText = { text: string; seqno: number; pvId: string }
+
+/** The text with the highest sequence number of all copies that are in use, and where it was. */
+async function currentText(pvs: Pv[]): Promise<CurrentText> {
+  let best: CurrentText | null = null
   for (const pv of pvs) {
     const label = readPvLabel(await readFrom(pv.file, 0, 2048))
     pv.id = label.pvId
@@ -79,12 +99,12 @@ async function currentText(pvs: Pv[]): Promise<string> {
         parts.push(await readFrom(pv.file, Number(offset), length))
       const text = Buffer.concat(parts).toString('utf8').replace(/\0+$/, '')
       const { seqno } = readLvmGroup(text)
-      if (best === null || seqno > best.seqno) best = { text, seqno }
+      if (best === null || seqno > best.seqno) best = { text, seqno, pvId: pv.id }
     }
   }
   if (best === null)
     throw new FormatError('missing', 'no physical volume holds the metadata of the volume group')
-  return best.text
+  return best
 }
 
 async function readFrom(file: FileHandle, position: number, length: number): Promise<Buffer> {

@@ -157,8 +157,10 @@ function chainOf(image: string, volumes: FoundVolume[]): string[] {
   return chain
 }
 
+/** For images of more than one volume; in the others there is nothing to see. */
 function childrenJson(volumes: FoundVolume[]): JsonObject {
-  const own = ownVolumes(volumes)
+  const all = ownVolumes(volumes)
+  const own = all.filter(({ directory }) => all.filter(volume => volume.directory === directory).length > 1)
   return Object.fromEntries(
     own.map(({ volumeId }) => [
       volumeId,

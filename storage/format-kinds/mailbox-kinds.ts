@@ -192,7 +192,7 @@ function walkTrace(
 ): Json {
   const inbox = Buffer.alloc(areaSize)
   return recomputed(json, 'steps', step => {
-    if (step.has('queued')) {
+    if (!step.has('area')) {
       const { requests } = new ManagerMailbox().read(inbox)
       return { queued: requests.map(({ sanlockHostId, slot }) => [sanlockHostId, slot]) }
     }
