@@ -14,8 +14,21 @@ const setting = process.env['DROVER_CRASHPOINTS']
 if (setting && process.env['NODE_ENV'] !== 'test') {
   throw new Error('DROVER_CRASHPOINTS is for tests: NODE_ENV=test is not set')
 }
-const armed = setting ? parse(setting) : null
+let armed = setting ? parse(setting) : null
 let passages = 0
+let hung = () => {}
+
+/** Tells a harness that the armed point was reached and holds. */
+export function onHang(tell: () => void): void {
+  hung = tell
+}
+
+/** Arms another point in a program that runs, or none: for harnesses that try one after the other. */
+export function armCrashpoint(text: string | null): void {
+  if (process.env['NODE_ENV'] !== 'test') throw new Error('crash points are for tests: NODE_ENV=test is not set')
+  armed = text === null ? null : parse(text)
+  passages = 0
+}
 
 /** Stands between every two durable acts, so that a test can end the program there. */
 export async function crashpoint(name: string): Promise<void> {
@@ -27,6 +40,7 @@ export async function crashpoint(name: string): Promise<void> {
       process.kill(process.pid, 'SIGKILL')
       return new Promise(() => {})
     case 'hang':
+      hung()
       return new Promise(() => setInterval(() => {}, 60_000))
     case 'stop':
       process.kill(process.pid, 'SIGSTOP')

@@ -23,9 +23,14 @@ export class Reflection {
   constructor(descriptorSet: Uint8Array, served: string[]) {
     this.#registry = readRegistry(descriptorSet)
     this.#served = served.toSorted()
-    // Without comments and positions: clients do not need them, and an answer stays small.
+    // With comments, so that \`describe\` is a reference; without positions, so that an answer stays small.
     for (const file of fromBinary(FileDescriptorSetSchema, descriptorSet).file) {
-      delete file.sourceCodeInfo
+      if (file.sourceCodeInfo) {
+        file.sourceCodeInfo.location = file.sourceCodeInfo.location.filter(
+          each => each.leadingComments !== ''
+        )
+        for (const location of file.sourceCodeInfo.location) location.span = [0, 0, 0]
+      }
       this.#files.set(file.name, toBinary(FileDescriptorProtoSchema, file))
     }
   }

@@ -37,7 +37,7 @@ export function commandRunner(log: Logger): Run {
         maxBuffer: 16 * 2 ** 20,
         reject: false
       }).then(result => {
-        if (result.failed && !okCodes.includes(result.exitCode ?? -1)) throw result
+        if (result instanceof Error && !okCodes.includes(result.exitCode ?? -1)) throw result
         return result
       })
       return { code: exitCode, stdout: String(stdout), stderr: String(stderr) }

@@ -1,0 +1,130 @@
+import type { Command, Option } from 'commander'
+import { RpcClient } from '../common/client.js'
+import { systemClock } from '../common/clock.js'
+import { seconds } from '../common/units.js'
+import { terminal } from './print.js'
+import { pairsOf } from './resource.js'
+import { Session, type GlobalOptions } from './session.js'
+import { readSettings, targetOf } from './settings.js'
+
+/** Prints the code that makes a shell complete; and, hidden, what it could complete with. */
+export function addCompletion(program: Command): void {
+  program
+    .command('completion')
+    .argument('<SHELL>', 'bash or zsh')
+    .description('Print completion code for a shell.')
+    .addHelpText('after', '\nExample:\n  source <(drover completion bash)')
+    .action((shell: string, _: object, command: Command) => {
+      const script = shell === 'bash' ? bash : shell === 'zsh' ? zsh : null
+      if (script === null) command.error('error: the shell must be bash or zsh')
+      terminal.print(script)
+    })
+  program
+    .command('__complete', { hidden: true })
+    .argument('[WORDS...]')
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(async (_: string[], __: object, command: Command) => {
+      // The words are read raw: options among them are the user's, not this command's.
+      const raw = process.argv.slice(process.argv.indexOf('__complete') + 1)
+      for (const candidate of await candidates(program, raw, command.optsWithGlobals<GlobalOptions>()))
+        terminal.print(candidate)
+    })
+}
+
+/** What may stand at the last word. */
+export async function candidates(
+  program: Command,
+  words: string[],
+  options: GlobalOptions
+): Promise<string[]> {
+  const typed = words.at(-1) ?? ''
+  const before = words.slice(0, -1)
+  const { command, position, pending } = locate(program, before)
+  const all = pending
+    ? await valuesOf(pending.argChoices, metavariable(pending.flags), options)
+    : typed.startsWith('-')
+      ? flagsOf(command, program)
+      : command.commands.length > 0
+        ? command.commands.filter(each => !each.name().startsWith('__')).map(each => each.name())
+        : await argumentsOf(command, position, options)
+  return all.filter(candidate => candidate.startsWith(typed))
+}
+
+type Place = { command: Command; position: number; pending: Option | null }
+
+/** Which command the words have led to, at which argument, or at the value of which option. PURE. */
+export function locate(program: Command, words: string[]): Place {
+  let place: Place = { command: program, position: 0, pending: null }
+  for (const word of words) {
+    const { command, position, pending } = place
+    if (pending) place = { command, position, pending: null }
+    else if (word.startsWith('-')) {
+      const option = [...command.options, ...program.options].find(
+        each => each.long === word || each.short === word
+      )
+      place = { command, position, pending: option && (option.required || option.optional) ? option : null }
+    } else {
+      const inner = command.commands.find(each => each.name() === word || each.aliases().includes(word))
+      place = inner
+        ? { command: inner, position: 0, pending: null }
+        : { command, position: position + 1, pending: null }
+    }
+  }
+  return place
+}
+
+const flagsOf = (command: Command, program: Command) =>
+  [...command.options, ...program.options]
+    .flatMap(option => (option.long ? [option.long] : []))
+    .concat('--help')
+
+async function argumentsOf(command: Command, position: number, options: GlobalOptions): Promise<string[]> {
+  const found = command.registeredArguments[Math.min(position, command.registeredArguments.length - 1)]
+  if (!found || (position >= command.registeredArguments.length && !found.variadic)) return []
+  return valuesOf(found.argChoices, found.name(), options)
+}
+
+const metavariable = (flags: string) => /<([^>]+)>/.exec(flags)?.[1] ?? ''
+
+/** Names of objects are asked of the coordinator; a completion that cannot ask stays silent. */
+async function valuesOf(
+  choices: string[] | undefined,
+  name: string,
+  options: GlobalOptions
+): Promise<string[]> {
+  if (choices) return choices
+  if (name === 'SHELL') return ['bash', 'zsh']
+  if (name === 'ACTION') return ['off', 'on', 'status']
+  try {
+    const target = targetOf(readSettings(options, process.env), ['COORDINATOR'])
+    using session = new Session(
+      { ...options, timeout: 2 },
+      new RpcClient(target, systemClock),
+      terminal,
+      AbortSignal.timeout(2000)
+    )
+    await session.client.ready(seconds(1.5))
+    const pairs = await pairsOf(session, name.toLowerCase())
+    return pairs.map(([, shown]) => shown)
+  } catch {
+    return []
+  }
+}
+
+const bash = `_drover() {
+  local IFS=$'\\n'
+  local words=("\${COMP_WORDS[@]:1:COMP_CWORD}")
+  COMPREPLY=($(drover __complete "\${words[@]}" 2>/dev/null | sed 's/[^A-Za-z0-9._@%+=:,/-]/\\\\&/g'))
+  [[ \${#COMPREPLY[@]} -eq 0 ]] && compopt -o default
+}
+complete -F _drover drover`
+
+const zsh = `#compdef drover
+_drover() {
+  local -a found
+  found=("\${(@f)$(drover __complete "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  found=(\${found:#})
+  if (( \${#found} )); then compadd -a found; else _files; fi
+}
+compdef _drover drover`

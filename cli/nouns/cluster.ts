@@ -1,0 +1,105 @@
+import type { Command } from 'commander'
+import { coordinatorServices } from '../../proto/load.js'
+import { json } from '../print.js'
+import { addReading, idOf } from '../resource.js'
+import { clusters } from '../resources.js'
+import { withSession } from '../session.js'
+import { integer } from '../units.js'
+import { changes } from '../update.js'
+
+const service = coordinatorServices.cluster
+
+type Options = {
+  name?: string
+  description?: string
+  cpuModel?: string
+  silence?: number
+  fencing?: boolean
+  startGrace?: number
+}
+
+export function addCluster(program: Command): void {
+  const noun = program.command('cluster').description('Hosts among which VMs may move.')
+  withOptions(noun.command('create'))
+    .argument('<NAME>')
+    .description('Create a cluster.')
+    .addHelpText('after', '\nExample:\n  drover cluster create main --silence 60 --fencing')
+    .action(
+      withSession(async (session, name: string, options: Options) => {
+        const cluster = { ...wire(options), name }
+        const created = await session.call(service.CreateCluster, { requestId: session.requestId(), cluster })
+        session.out.print(
+          session.options.json ? json(created) : `created cluster ${created.name} (${created.clusterId})`
+        )
+      })
+    )
+  addReading(noun, clusters)
+  withOptions(noun.command('update').option('--name <NAME>', 'new name'))
+    .argument('<CLUSTER>', 'id or name')
+    .description('Change a cluster.')
+    .action(
+      withSession(async (session, cluster: string, options: Options) => {
+        const before = await clusters.get(session, cluster)
+        const updateMask = changes(options, {
+          name: 'name',
+          description: 'description',
+          cpuModel: 'cpu_model',
+          silence: 'ha.silence_seconds',
+          fencing: 'ha.fencing_enabled',
+          startGrace: 'ha.start_grace_seconds'
+        })
+        const after = { ...wire(options), clusterId: before.clusterId, etag: before.etag }
+        const updated = await session.call(service.UpdateCluster, {
+          requestId: session.requestId(),
+          cluster: after,
+          updateMask
+        })
+        session.out.print(session.options.json ? json(updated) : `changed cluster ${updated.name}`)
+      })
+    )
+  noun
+    .command('delete')
+    .argument('<CLUSTER>', 'id or name')
+    .description('Delete a cluster without hosts and VMs.')
+    .action(
+      withSession(async (session, cluster: string) => {
+        const clusterId = await idOf(session, clusters, cluster)
+        await session.call(service.DeleteCluster, { requestId: session.requestId(), clusterId })
+        session.out.print(session.options.json ? json({ clusterId }) : `deleted cluster ${cluster}`)
+      })
+    )
+}
+
+function withOptions(command: Command): Command {
+  return command
+    .option('--description <TEXT>', 'free text')
+    .option('--cpu-model <MODEL>', 'CPU model that all VMs get')
+    .option(
+      '--silence <SECONDS>',
+      'silence after which a host is non-responsive (default 60)',
+      integer(3, 600)
+    )
+    .option(
+      '--start-grace <SECONDS>',
+      'time after the start of the coordinator without fencing (default 300)',
+      integer(0, 3600)
+    )
+    .option('--fencing', 'use power fencing')
+    .option('--no-fencing', 'do not use power fencing')
+}
+
+function wire({
+  name = '',
+  description = '',
+  cpuModel = '',
+  silence = 0,
+  fencing = false,
+  startGrace = 0
+}: Options) {
+  return {
+    name,
+    description,
+    cpuModel,
+    ha: { silenceSeconds: silence, fencingEnabled: fencing, startGraceSeconds: startGrace }
+  }
+}
