@@ -1,16 +1,17 @@
 import { mkdir } from 'node:fs/promises'
 import { systemClock } from '../common/clock.js'
+import { Fault } from '../common/fault.js'
 import { Locks } from '../common/locks.js'
 import type { Logger } from '../common/log.js'
 import { commandRunner } from '../common/run.js'
 import { RpcServer } from '../common/server.js'
-import type { Certificates } from '../common/tls.js'
 import { seconds } from '../common/units.js'
 import { Libvirt } from '../libvirt/connections.js'
 import { agentServices, descriptorSet, standardServices } from '../proto/load.js'
 import { readBootId, readCapabilities } from './capabilities.js'
-import { CertificateStore, installMigrationCertificates } from './certificates.js'
+import { CertificateStore } from './certificates.js'
 import type { AgentConfig } from './config.js'
+import { Disks } from './disks.js'
 import { agentGate } from './gate.js'
 import { Host } from './host.js'
 import { HostStatsReader } from './host-stats.js'
@@ -18,120 +19,160 @@ import { hostVerbs } from './host-verbs.js'
 import { IdentityFile } from './identity.js'
 import { Ledger } from './ledger.js'
 import { Notify } from './notify.js'
+import { recovery, whenRecovered } from './recover.js'
 import { Requests } from './requests.js'
 import { debugService } from './services/debug.js'
 import { hostService } from './services/host.js'
+import { stateMessage } from './services/storage-messages.js'
+import { storageService } from './services/storage.js'
 import { taskService } from './services/task.js'
+import { vmService } from './services/vm.js'
 import { watchService } from './services/watch.js'
+import type { VmWorld } from './start-vm.js'
+import { setUpStorage } from './storage-setup.js'
 import { taskMessage } from './task-message.js'
 import { lockLevels, Tasks } from './tasks.js'
+import { TlsDoor } from './tls-door.js'
 import { agentVersion } from './version.js'
+import { vmMessage } from './vm-message.js'
+import { Vms } from './vms.js'
 import { WatchLog } from './watch-log.js'
 import type { WatchState } from './watch-stream.js'
 
-export type RunningAgent = { tlsPort: number | null; dump(): object; stop(): Promise<void> }
+export type RunningAgent = { tlsPort(): number | null; dump(): object; stop(): Promise<void> }
 
 /**
  * The agent, put together: the only place that builds its parts. In this order it starts: what it was and
- * what it promised (identity, ledger), its doors, libvirt, storage, VMs; then it serves (recover.ts).
+ * what it promised (identity, ledger), its doors, storage, libvirt and with it the VMs; then it serves.
  */
 export async function startAgent(config: AgentConfig, log: Logger): Promise<RunningAgent> {
   const clock = systemClock
   const run = commandRunner(log)
   const end = new AbortController()
-  await mkdir(config.state_directory, { recursive: true, mode: 0o700 })
-  await mkdir(config.run_directory, { recursive: true, mode: 0o755 })
+  const { state_directory: stateDirectory, run_directory: runDirectory } = config
+  await mkdir(stateDirectory, { recursive: true, mode: 0o700 })
+  await mkdir(runDirectory, { recursive: true, mode: 0o755 })
 
-  const identity = await IdentityFile.load(`${config.state_directory}/identity.json`)
-  const certificates = new CertificateStore(`${config.state_directory}/tls`)
-  const ledger = await Ledger.open(`${config.state_directory}/ledger`, clock, log)
+  // What it was, and what it promised.
+  const identity = await IdentityFile.load(`${stateDirectory}/identity.json`)
+  const certificates = new CertificateStore(`${stateDirectory}/tls`)
+  const ledger = await Ledger.open(`${stateDirectory}/ledger`, clock, log)
   const bootId = await readBootId()
 
+  // What it tells.
   const watchLog = new WatchLog<WatchState>(clock.newId())
-  const host = new Host(watchLog.incarnation, identity, () =>
+  const onHostChange = () => {
+    server.health.ready = !host.isRecovering
     watchLog.publish('host', { host: host.message() })
-  )
+  }
+  const host: Host = new Host(watchLog.incarnation, identity, onHostChange)
+
+  // What it does.
   const rememberEpoch = (epoch: number) => identity.rememberEpoch(epoch)
   const locks = new Locks(lockLevels)
   const requests = new Requests(ledger, rememberEpoch)
   const tasks = new Tasks({
     ...{ ledger, rememberEpoch, locks, clock, log },
+    perKind: { 'VmService.MigrateVm': config.migrations_at_once },
     onChange: (id, task) => watchLog.publish(`task/${id}`, task && { task: taskMessage(task) })
   })
-
-  const libvirt = Libvirt.open({
-    log,
-    socketPath: config.libvirt_socket,
-    onUp: () => void refresh().catch((error: unknown) => log.warn({ err: error }, 'capabilities not read'))
+  const { storage, images, leases } = setUpStorage({
+    ...{ stateDirectory, runDirectory, run, clock, log },
+    importDirectory: config.import_directory,
+    allowedDirectories: config.allowed_directories,
+    logLevel: config.log_level,
+    sanlock: { mode: config.unsafe_without_sanlock ? 'direct' : 'daemon', runDirectory: null },
+    onChange: (id, state) => {
+      watchLog.publish(`storageDomain/${id}`, state && { storageDomain: stateMessage(state) })
+    }
   })
-  const refresh = async (signal = end.signal) =>
+  const disks = new Disks(storage, locks, log)
+  const vms = new Vms({
+    ...{ disks, clock, log, libvirt: () => libvirt },
+    incoming: () => null,
+    onChange: (id, vm) => watchLog.publish(`vm/${id}`, vm && { vm: vmMessage(vm) }),
+    note: (id, what, text) => watchLog.note(`vm/${id}`, what, text, clock.wall())
+  })
+  const refresh = async (signal: AbortSignal) => {
     host.learn(await readCapabilities({ libvirt, config, run }, signal))
-  const useCertificates = async (fresh: Certificates) => {
-    server.reload(fresh)
-    if (config.migration_tls) await installMigrationCertificates(config.migration_tls_directory, fresh)
+  }
+  const { onUp } = recovery({ host, vms, refresh, clock, log }, end.signal)
+  const libvirt: Libvirt = Libvirt.open({
+    ...{ log, socketPath: config.libvirt_socket, onUp },
+    onEvent: event => vms.onEvent(event)
+  })
+  const world: VmWorld = {
+    ...{ vms, libvirt, disks, host, config },
+    now: () => clock.wall(),
+    capabilities: async signal => {
+      if (!host.capabilities?.qemuVersion) await refresh(signal)
+      if (!host.capabilities?.qemuVersion) throw new Fault('LIBVIRT_UNAVAILABLE', 'libvirtd is away')
+      return host.capabilities
+    }
   }
 
-  const stats = new HostStatsReader(clock, config.state_directory)
-  const watchers = { count: 0 }
-  const dump = () => ({ identity: identity.now, tasks: tasks.list(), locks: locks.dump(), watchers })
-
-  const server = new RpcServer({
+  // Its doors.
+  const server: RpcServer = new RpcServer({
     ...{ log, clock },
     contract: { descriptorSet, standardServices },
     trust: { installation: () => identity.now.installationId, denies: caller => identity.denies(caller) },
     audit: entry => log.info({ audit: entry }, 'audit'),
     gate: agentGate({ rule: () => identity.rule(), isRecovering: () => host.isRecovering, rememberEpoch })
   })
-  const onChange = () => watchLog.publish('host', { host: host.message() })
-  const verbs = hostVerbs({ config, host, identity, certificates, run, refresh, useCertificates, onChange })
+  const door = new TlsDoor({ server, config, certificates, identity, clock, log })
+  const useCertificates = (fresh: Parameters<TlsDoor['use']>[0]) => door.use(fresh)
+  const hostStats = new HostStatsReader(clock, stateDirectory)
+  const watchers = { count: 0 }
+  const intents = () => {
+    const unfinished = tasks.list().filter(({ ended }) => ended === null)
+    return unfinished.flatMap(({ objects }) => Object.values(objects))
+  }
+  const dump = () => ({
+    ...{ identity: identity.now, tasks: tasks.list(), locks: locks.dump(), watchers, rpc: server.dump() },
+    vms: vms.list().map(vm => ({ id: vm.id, state: vm.state, verb: vm.lane.running, record: vm.record })),
+    storageDomains: storage.states(),
+    unresponsive: [...libvirt.unresponsive()]
+  })
   const hello = () => ({
     hostGeneration: identity.now.hostGeneration,
     ...{ bootId, agentVersion, recovering: host.isRecovering }
   })
+  const verbs = hostVerbs({
+    ...{ config, host, identity, certificates, run, refresh, useCertificates },
+    onChange: onHostChange
+  })
   server
     .add(agentServices.host, hostService(verbs, requests))
+    .add(agentServices.vm, vmService(world, tasks))
+    .add(agentServices.storage, storageService({ storage, images, leases, tasks, intents }))
     .add(agentServices.task, taskService(tasks))
     .add(agentServices.watch, watchService({ log: watchLog, clock, hello, samples: () => null }, watchers))
     .add(agentServices.debug, debugService(dump, log))
     .addStandard()
+  await server.listenUnix(`${runDirectory}/agent.sock`)
+  await door.open()
 
-  await server.listenUnix(`${config.run_directory}/agent.sock`)
-  const tlsPort = await openTlsDoor()
-  host.stats = await stats.read()
-  await refresh()
-  host.recovered()
-  server.health.ready = true
+  // What is there.
+  host.stats = await hostStats.read()
+  await storage.restore()
+  const isRecovered = await whenRecovered(host, clock, end.signal)
+  if (!isRecovered) log.warn('libvirtd is away: nothing is changed until it is there')
   const notify = new Notify(run, clock, log)
   await notify.ready()
-  log.info({ host: identity.now.hostId, tlsPort, version: agentVersion }, 'agent serves')
-
-  return { tlsPort, dump, stop }
-
-  async function openTlsDoor(): Promise<number | null> {
-    const loaded = await certificates.load()
-    if (loaded === null) {
-      log.warn('this host is not enrolled: only the local socket is open')
-      return null
-    }
-    await useCertificates(loaded)
-    const [, bindAddress = '', port = ''] = /^\[?(.*?)\]?:(\d+)$/.exec(config.listen) ?? []
-    return server.listenTls({
-      host: bindAddress,
-      port: Number(port),
-      certificates: loaded,
-      allowAnonymous: false
-    })
-  }
+  log.info({ host: identity.now.hostId, tlsPort: door.port, version: agentVersion }, 'agent serves')
 
   /** Nothing of the VMs ends with the agent. */
-  async function stop(): Promise<void> {
+  const stop = async () => {
     server.health.ready = false
     await notify.stopping()
     await tasks.stop(seconds(10))
     end.abort()
+    door.close()
     await server.stop(seconds(2))
+    await storage.stop()
     await libvirt.close()
-    stats.close()
+    hostStats.close()
     await ledger.close()
   }
+  return { tlsPort: () => door.port, dump, stop }
 }

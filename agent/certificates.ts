@@ -33,6 +33,11 @@ export class CertificateStore {
     this.#folder = folder
   }
 
+  /** The file whose change says that there is a new certificate. It is written last but the key. */
+  get path(): string {
+    return `${this.#folder}/host.key`
+  }
+
   async load(): Promise<Certificates | null> {
     const [key, certificate, trust] = await Promise.all([
       readIfThere(`${this.#folder}/host.key`),

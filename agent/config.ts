@@ -80,6 +80,9 @@ export const agentSettings = {
   unsafe_ha_without_watchdog: flag(
     'Allow VMs with a lease on a host without a watchdog device: a host that hangs may then run a VM twice. For tests.'
   ),
+  unsafe_without_sanlock: flag(
+    'Work on storage domains without the sanlock daemon: nothing then keeps two hosts apart. For tests.'
+  ),
   unsafe_shared_filesystem: flag(
     'Migrate VMs whose disks lie on a file system that libvirt does not know as shared. For tests on one machine.'
   )

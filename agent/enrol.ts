@@ -1,9 +1,9 @@
-import { credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
-import { Client } from '@grpc/grpc-js'
+import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
 import { mkdir, readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { parseArgs } from 'node:util'
 import { parseHostPort } from '../common/address-rules.js'
+import { systemClock } from '../common/clock.js'
 import { Fault, isReason } from '../common/fault.js'
 import { readRichStatus } from '../common/rich-status.js'
 import type { EnrolRequest } from '../proto/generated/types/drover/v1/EnrolRequest.js'
@@ -63,14 +63,15 @@ export async function enrol(args: string[], { isRecovery }: { isRecovery: boolea
     throw new Fault('WRONG_STATE', `the token is for host ${answer.hostId}, and this is host ${known}`)
   }
   throwIfForeign(answer.certificatePem, key)
-  await new CertificateStore(`${config.state_directory}/tls`).save({
-    ...{ key, certificate: answer.certificatePem, trust: answer.trustPem }
-  })
   const isSame = installationId === answer.installationId
   await identity.change({
     ...{ hostId: answer.hostId, installationId: answer.installationId, address },
     hostGeneration: Number(answer.hostGeneration),
     ...(isSame ? {} : { coordinatorEpoch: 0, peers: [], deniedSerials: [], deniedHostIds: [] })
+  })
+  // Last, for an agent that runs looks at these files.
+  await new CertificateStore(`${config.state_directory}/tls`).save({
+    ...{ key, certificate: answer.certificatePem, trust: answer.trustPem }
   })
   process.stdout.write(`enrolled as host ${answer.hostId}, address ${address}\n`)
   return 0
@@ -93,7 +94,7 @@ async function call({ host, port, trust }: Server, request: EnrolRequest): Promi
         method.responseDeserialize,
         request,
         new Metadata(),
-        { deadline: Date.now() + 30_000 },
+        { deadline: systemClock.wall() + 30_000 },
         (error, answer) => (answer ? resolve(answer as EnrolResponse__Output) : reject(faultOf(error)))
       )
     })

@@ -43,8 +43,13 @@ export class IdentityFile {
   }
 
   static async load(path: string): Promise<IdentityFile> {
-    const text = await readIfThere(path)
-    return new IdentityFile(path, text === null ? unknown : { ...unknown, ...(JSON.parse(text) as Identity) })
+    return new IdentityFile(path, await read(path))
+  }
+
+  /** After another program (`drover-agent enrol`) has written it. */
+  async reload(): Promise<void> {
+    await this.#writing.catch(() => {})
+    this.#identity = await read(this.#path)
   }
 
   get now(): Identity {
@@ -96,4 +101,9 @@ export class IdentityFile {
       throw new Fault('STORE_FULL', 'the identity of the agent cannot be written', { cause: error })
     }
   }
+}
+
+async function read(path: string): Promise<Identity> {
+  const text = await readIfThere(path)
+  return text === null ? unknown : { ...unknown, ...(JSON.parse(text) as Identity) }
 }

@@ -117,6 +117,18 @@ export class Tasks {
     return this.get(id)
   }
 
+  /** Cancels what else works on an object, for a verb that cannot wait for it. */
+  async interrupt(object: Record<string, string>, exceptId: string): Promise<void> {
+    const [[kind = '', objectId = ''] = []] = Object.entries(object)
+    const others = [...this.#live.values()].filter(
+      ({ task }) => task.id !== exceptId && task.objects[kind] === objectId
+    )
+    for (const { task, abort } of others) {
+      abort.abort(new Fault('CANCELLED', `task ${task.id} gave way to task ${exceptId}`))
+    }
+    await this.#wait(Promise.all(others.map(({ ended }) => ended)), seconds(1))
+  }
+
   async acknowledge(ids: string[]): Promise<void> {
     await this.#options.ledger.acknowledge(ids)
     for (const id of ids) {

@@ -63,7 +63,7 @@ export function graphicsXml(password: string, validTo: string): string {
 function osElement({ machineType, firmware }: DomainSpec): XmlElement {
   const type = textElement('type', 'hvm', { arch: 'x86_64', machine: machineType })
   if (firmware.kind === 'bios') {
-    return element('os', {}, type, element('bios', { useserial: true, rebootTimeout: 0 }))
+    return element('os', {}, type, element('bios', { useserial: true }))
   }
   const loader = textElement('loader', firmware.loader, { readonly: true, type: 'pflash' })
   const variables = textElement('nvram', firmware.variables, { template: firmware.variablesTemplate })
