@@ -199,14 +199,12 @@ freezer() {
 }
 
 traces() {
-  local link tree
+  local tree
   ip netns list | grep -E "^$netns( |$)" || true
   ip -o link show "$uplink" 2>/dev/null || true
   findmnt -rn -o TARGET | grep -F "$lab/" || true
   losetup -n -O NAME,BACK-FILE | grep -F " $lab/" || true
   while read -r tree; do [[ ! -d $tree/$cgroup ]] || echo "$tree/$cgroup"; done < <(cgroup_trees)
-  grep -lzsxF "LAB_NAME=$LAB_NAME" /proc/[0-9]*/environ | grep -vE "/($$|$PPID|self)/" |
-    while read -r link; do link=${link%/environ}; ! grep -qsaF "$lab_home" "$link/cmdline" || echo "process ${link#/proc/}"; done || true
   pgrep -af "$lab/" || true
   [[ ! -e $lab ]] || echo "$lab"
 }
