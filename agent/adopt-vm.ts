@@ -49,6 +49,8 @@ export async function learnFacts(vm: Vm, signal: AbortSignal): Promise<void> {
 function learn(vm: Vm, facts: DomainFacts): void {
   vm.vncSocket = facts.vncSocket ?? ''
   vm.isGuestAgentConnected = facts.guestAgent === 'connected'
+  vm.diskIds = new Map(facts.disks.map(({ target, serial }) => [target, serial ?? '']))
+  vm.macs = new Map(facts.nics.map(({ target, mac }) => [target ?? '', mac]))
   if (vm.lane.running !== null) return
   if (facts.metadata === null) {
     vm.foreign = { kind: 'external', why: '' }

@@ -12,7 +12,9 @@ import { readBootId, readCapabilities } from './capabilities.js'
 import { CertificateStore } from './certificates.js'
 import type { AgentConfig } from './config.js'
 import { Disks } from './disks.js'
+import { every } from './every.js'
 import { agentGate } from './gate.js'
+import { GuestPoller } from './guest.js'
 import { Host } from './host.js'
 import { HostStatsReader } from './host-stats.js'
 import { hostVerbs } from './host-verbs.js'
@@ -21,6 +23,7 @@ import { Ledger } from './ledger.js'
 import { Notify } from './notify.js'
 import { recovery, whenRecovered } from './recover.js'
 import { Requests } from './requests.js'
+import { PausedResumer } from './resume-paused.js'
 import { debugService } from './services/debug.js'
 import { hostService } from './services/host.js'
 import { stateMessage } from './services/storage-messages.js'
@@ -29,6 +32,7 @@ import { taskService } from './services/task.js'
 import { vmService } from './services/vm.js'
 import { watchService } from './services/watch.js'
 import type { VmWorld } from './start-vm.js'
+import { Stats } from './stats.js'
 import { setUpStorage } from './storage-setup.js'
 import { taskMessage } from './task-message.js'
 import { lockLevels, Tasks } from './tasks.js'
@@ -121,7 +125,8 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   })
   const door = new TlsDoor({ server, config, certificates, identity, clock, log })
   const useCertificates = (fresh: Parameters<TlsDoor['use']>[0]) => door.use(fresh)
-  const hostStats = new HostStatsReader(clock, stateDirectory)
+  const reader = new HostStatsReader(clock, stateDirectory)
+  const stats = new Stats({ vms, libvirt, host, reader, clock, libvirtSocket: config.libvirt_socket })
   const watchers = { count: 0 }
   const intents = () => {
     const unfinished = tasks.list().filter(({ ended }) => ended === null)
@@ -143,22 +148,33 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   })
   server
     .add(agentServices.host, hostService(verbs, requests))
-    .add(agentServices.vm, vmService(world, tasks))
+    .add(agentServices.vm, vmService(world, tasks, requests))
     .add(agentServices.storage, storageService({ storage, images, leases, tasks, intents }))
     .add(agentServices.task, taskService(tasks))
-    .add(agentServices.watch, watchService({ log: watchLog, clock, hello, samples: () => null }, watchers))
+    .add(
+      agentServices.watch,
+      watchService({ log: watchLog, clock, hello, samples: () => stats.samples() }, watchers)
+    )
     .add(agentServices.debug, debugService(dump, log))
     .addStandard()
   await server.listenUnix(`${runDirectory}/agent.sock`)
   await door.open()
 
   // What is there.
-  host.stats = await hostStats.read()
   await storage.restore()
   const isRecovered = await whenRecovered(host, clock, end.signal)
   if (!isRecovered) log.warn('libvirtd is away: nothing is changed until it is there')
   const notify = new Notify(run, clock, log)
   await notify.ready()
+
+  // What it does again and again.
+  const guests = new GuestPoller(vms, clock, log)
+  const isHealthy = (id: string) =>
+    storage.states().some(state => state.storageDomainId === id && state.health === 'active')
+  const resumer = new PausedResumer({ vms, isHealthy, clock, log })
+  void every({ clock, log, name: 'statistics' }, seconds(1), signal => stats.round(signal), end.signal)
+  void every({ clock, log, name: 'guest agents' }, seconds(5), signal => guests.round(signal), end.signal)
+  void every({ clock, log, name: 'resuming' }, seconds(2), signal => resumer.round(signal), end.signal)
   log.info({ host: identity.now.hostId, tlsPort: door.port, version: agentVersion }, 'agent serves')
 
   /** Nothing of the VMs ends with the agent. */
@@ -171,7 +187,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     await server.stop(seconds(2))
     await storage.stop()
     await libvirt.close()
-    hostStats.close()
+    reader.close()
     await ledger.close()
   }
   return { tlsPort: () => door.port, dump, stop }

@@ -48,6 +48,11 @@ export class Vm {
   vncSocket = ''
   /** Last libvirt I/O error: libvirt's own pause reason does not tell full from broken. */
   ioError: 'enospc' | 'eio' | null = null
+  /** Since when it is in this state, on the monotonic clock. */
+  since: Seconds
+  /** Disk ids by target, and MAC addresses by tap device: the names that statistics come under. */
+  diskIds = new Map<string, string>()
+  macs = new Map<string, string>()
   /** Whether libvirt keeps a definition of it. */
   isDefined = false
 
@@ -65,6 +70,7 @@ export class Vm {
     this.record = parts.record
     this.#clock = parts.clock
     this.#onChange = parts.onChange
+    this.since = parts.clock.monotonic()
   }
 
   get exit(): VmExit | null {
@@ -93,7 +99,9 @@ export class Vm {
   apply(event: VmEvent): void {
     const before = this.state
     this.state = next(before, event)
-    if (this.state.status !== before.status || this.state.pause !== before.pause) this.changed()
+    if (this.state.status === before.status && this.state.pause === before.pause) return
+    this.since = this.#clock.monotonic()
+    this.changed()
   }
 
   /** Something about it is another now: those who wait look again, watchers hear of it. */

@@ -1,5 +1,5 @@
 import type { Failure__Output } from '../proto/generated/types/drover/common/v1/Failure.js'
-import { Fault } from '../common/fault.js'
+import type { Fault } from '../common/fault.js'
 
 export type WireTime = { seconds: string; nanos: number }
 

@@ -49,13 +49,13 @@ export function domainXml(spec: DomainSpec): string {
   )
 }
 
-/** The same device for a change of its password: everything but that must stay as it is. */
-export function graphicsXml(password: string, validTo: string): string {
+/** The same screen with another password: everything but that must stay as it is. */
+export function graphicsXml(socket: string, password: string, validTo: string): string {
   return writeXml(
     element(
       'graphics',
-      { type: 'vnc', passwd: password, passwdValidTo: validTo, connected: 'keep' },
-      element('listen', { type: 'socket' })
+      { type: 'vnc', socket, passwd: password, passwdValidTo: validTo, connected: 'keep' },
+      element('listen', { type: 'socket', socket })
     )
   )
 }

@@ -6,12 +6,14 @@ import type { VmServiceDefinition } from '../../proto/generated/types/drover/age
 import { stampOf } from '../gate.js'
 import { page, pageOf } from '../pages.js'
 import { pauseVm, rebootVm, resetVm, resumeVm } from '../power-vm.js'
+import type { Requests } from '../requests.js'
 import { startVm, type VmWorld } from '../start-vm.js'
 import { destroyVm, shutdownVm, type Command } from '../stop-vm.js'
 import { taskMessage } from '../task-message.js'
 import type { TaskRun, Tasks } from '../tasks.js'
 import { vmMessage } from '../vm-message.js'
 import { vmSpecOf } from '../vm-spec.js'
+import { consoleHandlers } from './console.js'
 
 type Verb = (world: VmWorld, command: Command, run: TaskRun) => Promise<Record<string, string>>
 
@@ -24,7 +26,7 @@ const commandOf = (fields: Fields) => ({
 const generationOf = (fields: Fields) =>
   fields.integerOr('vmGeneration', 0, 1, Number.MAX_SAFE_INTEGER) || null
 
-export function vmService(world: VmWorld, tasks: Tasks): Handlers<VmServiceDefinition> {
+export function vmService(world: VmWorld, tasks: Tasks, requests: Requests): Handlers<VmServiceDefinition> {
   const command = (method: string, verb: Verb, interrupts = false) =>
     unary({
       check: commandOf,
@@ -69,6 +71,7 @@ export function vmService(world: VmWorld, tasks: Tasks): Handlers<VmServiceDefin
     pauseVm: command('PauseVm', pauseVm),
     resumeVm: command('ResumeVm', resumeVm),
     destroyVm: command('DestroyVm', destroyVm, true),
+    ...consoleHandlers(world, requests),
     getVm: unary({
       check: fields => fields.uuid('vmId'),
       method: async vmId => vmMessage(world.vms.get(vmId))
