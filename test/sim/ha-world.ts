@@ -99,6 +99,7 @@ export class HaWorld {
   #jobs: Job[] = []
   #coordinatorSince = -1000
   #coordinatorBackAt = 0
+  #isHealed = false
   now = 0
 
   constructor(rules: Rules, faults: Faults, random: Random, hosts: number, vms: number) {
@@ -119,7 +120,9 @@ export class HaWorld {
     this.#check()
   }
 
+  /** All paths are good; a machine that is off, or goes off because of what was before, is switched on. */
   heal(): void {
+    this.#isHealed = true
     this.#coordinatorBackAt = Math.min(this.#coordinatorBackAt, this.now)
     for (const host of this.hosts) {
       host.network = true
@@ -176,7 +179,8 @@ export class HaWorld {
     if (!host.isOn) return
     this.#log(`${host.id} off: ${why}`)
     host.isOn = false
-    host.bootsAt = this.#random.chance(0.5) ? this.now + this.#random.between(30, 400) : null
+    host.bootsAt =
+      this.#isHealed || this.#random.chance(0.5) ? this.now + this.#random.between(30, 400) : null
     this.#kill(copy => copy.host === host.id)
   }
 
