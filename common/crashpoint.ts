@@ -16,7 +16,7 @@ if (setting && process.env['NODE_ENV'] !== 'test') {
 }
 let armed = setting ? parse(setting) : null
 let passages = 0
-let hung = () => {}
+let hung: (() => void) | null = null
 
 /** Tells a harness that the armed point was reached and holds. */
 export function onHang(tell: () => void): void {
@@ -40,8 +40,13 @@ export async function crashpoint(name: string): Promise<void> {
       process.kill(process.pid, 'SIGKILL')
       return new Promise(() => {})
     case 'hang':
-      hung()
-      return new Promise(() => setInterval(() => {}, 60_000))
+      return new Promise(() => {
+        const forever = setInterval(() => {}, 60_000)
+        if (hung === null) return
+        // A harness in this process was told, and must be able to end.
+        forever.unref()
+        hung()
+      })
     case 'stop':
       process.kill(process.pid, 'SIGSTOP')
       return

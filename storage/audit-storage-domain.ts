@@ -139,7 +139,13 @@ async function auditVolumeLease(look: Look, imageId: string, volumeId: string): 
 async function auditVmLeases(look: Look, signal: AbortSignal): Promise<void> {
   const { identity, layout, leases } = look.storageDomain
   if (!identity.shared) return
-  for (const { leaseId, offset } of await leases.vmLeases()) {
+  const known = await leases.vmLeases().catch((error: unknown) => {
+    const fault = asFault(error)
+    if (!(fault instanceof Fault)) throw error
+    found(look, 'I5', identity.id, `the index of VM leases cannot be read: ${fault.message}`)
+    return []
+  })
+  for (const { leaseId, offset } of known) {
     signal.throwIfAborted()
     const name = leaseName(await readDirect(layout.xleases, offset, identity.geometry.sectorSize))
     if (name !== leaseId)

@@ -57,10 +57,10 @@ export async function createVolume(
     await volumes.removeLeftovers(request.imageId)
   })
 
-  await Promise.all([
+  await together(
     idempotent('volume.create/format', () => format(op, volume, parent, limited)),
     idempotent('volume.create/lease', () => leases.writeVolumeLease(request, limited))
-  ])
+  )
   if (request.allocation === 'preallocated') {
     await idempotent('volume.create/allocate', () => volumes.allocate(volume, limited))
   }
@@ -72,7 +72,7 @@ export async function createVolume(
       return volumes.write(place, { ...parent, role: 'internal' }, 'volume.create/parent-internal')
     })
     rollback.onFailure('make the parent a leaf again', () =>
-      volumes.write(place, parent, 'volume.create/undo')
+      volumes.write(place, parent, 'volume.create/parent-internal')
     )
   }
   await idempotent('volume.create/publish', () => volumes.publish(volume, 'volume.create/publish'))
@@ -80,6 +80,12 @@ export async function createVolume(
   await crashpoint('volume.create/done')
   op.log.info({ volume: request.volumeId, image: request.imageId }, 'volume created')
   return volume.metadata
+}
+
+/** Both, to their ends: nothing is undone while one of them still works. */
+async function together(...works: Array<Promise<void>>): Promise<void> {
+  const outcomes = await Promise.allSettled(works)
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
 }
 
 /** The same request again finds its volume; another one of that id is refused. */

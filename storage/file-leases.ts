@@ -4,6 +4,7 @@ import { Fault } from '../common/fault.js'
 import { bytes, type Seconds } from '../common/units.js'
 import { readDirect, writeDirect } from './direct-io.js'
 import type { FileLayout } from './file-layout.js'
+import { FormatError } from './format/format-error.js'
 import { managerLeaseOffset } from './format/leases-layout.js'
 import { readSanlockRecord } from './format/sanlock-record.js'
 import { planRebuild, type RebuildStep, recordsWithin } from './format/xleases-rebuild.js'
@@ -84,6 +85,19 @@ export class FileLeases implements Leases {
     if (!this.#settings.shared) return []
     const leases = (await this.#index()).leases().filter(lease => !lease.updating)
     return Promise.all(leases.map(({ leaseId, offset }) => this.#withOwner(leaseId, offset)))
+  }
+
+  /** Rebuilds the index if its last writer died in the middle; true if so. */
+  async repairVmLeases(signal: AbortSignal): Promise<boolean> {
+    if (!this.#settings.shared) return false
+    try {
+      await this.#index()
+      return false
+    } catch (error) {
+      if (!(error instanceof FormatError) || error.reason !== 'updating') throw error
+      await this.rebuildVmLeases(signal)
+      return true
+    }
   }
 
   /** Makes index and resources agree again; the number of differences found. */

@@ -82,6 +82,8 @@ export type Leases = {
   createVmLease(leaseId: string, signal: AbortSignal): Promise<VmLease>
   removeVmLease(leaseId: string, signal: AbortSignal): Promise<void>
   vmLeases(signal: AbortSignal): Promise<VmLease[]>
+  /** Carries on with a rebuild that was cut off; true if there was one. */
+  repairVmLeases(signal: AbortSignal): Promise<boolean>
   rebuildVmLeases(signal: AbortSignal): Promise<number>
   /** Holds the manager's lease: alone among all hosts until it is disposed of. */
   asManager(signal: AbortSignal): Promise<AsyncDisposable>

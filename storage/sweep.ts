@@ -33,6 +33,7 @@ export async function sweep(op: Operation, signal: AbortSignal): Promise<Swept> 
     signal.throwIfAborted()
     await sweepImage(op, imageId, swept, signal)
   }
+  if (await leases.repairVmLeases(signal)) swept.done.push('the index of VM leases was rebuilt')
   await crashpoint('storage-domain.sweep/done')
   if (swept.done.length > 0) op.log.info(swept, 'storage domain swept')
   return swept

@@ -1,7 +1,7 @@
 import { Fault } from '../../common/fault.js'
 import type { Fields } from '../../common/fields.js'
 import { clientStream, unary } from '../../common/rpc.js'
-import { bytes, GiB } from '../../common/units.js'
+import { type Bytes, GiB } from '../../common/units.js'
 import type { CopyTarget } from '../../storage/copy-image.js'
 import type { CreateVolume } from '../../storage/create-volume.js'
 import type { SourceFile } from '../../storage/import-image.js'
@@ -202,7 +202,7 @@ function fileHandlers({ storage, images, tasks }: StorageVerbs) {
   }
 }
 
-type UploadOpen = { uploadId: string; storageDomainId: string; size: ReturnType<typeof bytes> }
+type UploadOpen = { uploadId: string; storageDomainId: string; size: Bytes }
 type UploadPart = ({ kind: 'open' } & UploadOpen) | { kind: 'data'; data: Buffer }
 
 function uploadPartOf(fields: Fields): UploadPart {

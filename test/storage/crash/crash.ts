@@ -1,0 +1,44 @@
+import t from 'tap'
+import { buildChild, failed, killed, pointsOf, preparedWorld, repeated, stuck, survives } from './harness.js'
+import { operations } from './operations.js'
+import { copyWorld, removeWorld, type World } from './world.js'
+
+type Ending = { title: string; end(name: string, world: World, point: string): Promise<void> }
+
+/** In this process: the operation simply gets no further. Fast enough for every point at every change. */
+export const halfway: Ending[] = [{ title: 'ends', end: stuck }]
+
+/** Real kills in processes of their own, errors, and acts done twice. */
+export function everyEnding(): Ending[] {
+  const child = buildChild()
+  t.teardown(async () => (await child).remove())
+  return [
+    { title: 'is killed', end: async (name, world, point) => killed((await child).path, name, world, point) },
+    { title: 'gets an error', end: failed },
+    { title: 'acts twice', end: repeated }
+  ]
+}
+
+/** Every operation of the list, ended in each way at every crash point. */
+export function testCrashes(names: string[], endings: Ending[]): void {
+  for (const name of names) {
+    t.test(`${name}: whatever ends it where, it is whole after a repeat`, { timeout: 600_000 }, async t => {
+      const operation = operations[name]
+      if (!operation) throw new Error(`no operation ${name}`)
+      const prepared = await preparedWorld(operation)
+      t.teardown(() => removeWorld(prepared))
+      const recorded = await copyWorld(prepared)
+      const points = await pointsOf(name, recorded)
+      await removeWorld(recorded)
+      t.ok(points.length > 0, `${points.length} crash points`)
+      for (const point of points) {
+        for (const { title, end } of endings) {
+          await t.resolves(
+            survives(name, prepared, world => end(name, world, point)),
+            `${title} at ${point}`
+          )
+        }
+      }
+    })
+  }
+}
