@@ -1,4 +1,4 @@
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import type { Clock } from '../../common/clock.js'
 import { seconds } from '../../common/units.js'
 
@@ -44,6 +44,6 @@ export async function until(
   const end = performance.now() + limit
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`did not happen: ${what}`)
-    await setImmediate()
+    await setTimeout(1)
   }
 }
