@@ -5,7 +5,7 @@ import { derivedId } from '../../common/ids.js'
 import type { Logger } from '../../common/log.js'
 import { delayBefore } from '../../common/retry.js'
 import { seconds, type Seconds } from '../../common/units.js'
-import type { Act, Attempts, Step } from './job.js'
+import { written, type Act, type Attempts, type Step } from './job.js'
 import type { Progress } from './progress.js'
 import { faultFrom, mostAttempts, verdictOn } from './verdict.js'
 
@@ -49,7 +49,8 @@ export function attemptsOf<Context, Tx>(options: AttemptOptions<Context>): Attem
   return {
     run: async step => {
       const { run } = step
-      const limit = step.limit === undefined ? usualLimit : step.limit
+      const { limit: own = usualLimit } = step
+      const limit = typeof own === 'function' ? own(options.journal.context()) : own
       const name = `job.${kind}.${step.name}`
       const found = await tried(options, step, 'run', limit, act =>
         idempotent(`${name}.run`, async () => run?.call(step, act))
@@ -77,7 +78,8 @@ async function tried<Context, Tx, Found>(
 ): Promise<Found> {
   const { journal, clock, stop, cancel, log } = options
   const ends = direction === 'run' ? [stop, cancel] : [stop]
-  using patience = timeLimit(clock, limit, `step ${step.name}`)
+  const late = () => step.late?.(journal.context()) ?? `step ${step.name} was not over after ${limit} s`
+  using patience = timeLimit(clock, limit, late)
   const signal = AbortSignal.any([...ends, ...(patience ? [patience.signal] : [])])
   for (let round = 0, finals = 0; ; round++) {
     const attempt = direction === 'run' ? begin(journal, step) : journal.undoAttempt(step.name)
@@ -87,8 +89,12 @@ async function tried<Context, Tx, Found>(
       if (stop.aborted) throw stop.reason
       const fault = faultFrom(signal.aborted ? signal.reason : error)
       const verdict = signal.aborted ? 'again' : verdictOn(fault)
-      if (direction === 'run') journal.failed(step.name, fault, verdict !== 'again')
-      else journal.undoFailed(step.name, fault, verdict !== 'again')
+      const isFinal = verdict !== 'again'
+      written(() =>
+        direction === 'run'
+          ? journal.failed(step.name, fault, isFinal)
+          : journal.undoFailed(step.name, fault, isFinal)
+      )
       if (verdict === 'newAttempt') finals++
       const isOver = signal.aborted || verdict === 'final' || finals >= mostAttempts
       const what = { job: options.jobId, step: step.name, attempt, direction, isOver, err: error }
@@ -102,12 +108,12 @@ async function tried<Context, Tx, Found>(
 /** An attempt that has no final answer is asked again; else a new one begins. */
 function begin<Context, Tx>(journal: AttemptLog<Context>, step: Step<Context, Tx>): number {
   const attempt = journal.attempt(step.name) + (journal.isOpen(step.name) ? 0 : 1)
-  journal.begin(step.name, attempt, step.host?.(journal.context()) ?? null)
+  written(() => journal.begin(step.name, attempt, step.host?.(journal.context()) ?? null))
   return attempt
 }
 
 function actOf<Context, Tx>(
-  { jobId, journal, log }: AttemptOptions<Context>,
+  { jobId, journal, log, stop }: AttemptOptions<Context>,
   step: Step<Context, Tx>,
   direction: 'run' | 'undo',
   attempt: number,
@@ -119,6 +125,7 @@ function actOf<Context, Tx>(
     jobId,
     context: journal.context(),
     signal,
+    stop,
     log: log.child({ job: jobId, step: step.name }),
     attempt,
     requestId: (part = '') => id(direction, attempt, part),
@@ -131,12 +138,10 @@ function actOf<Context, Tx>(
 function timeLimit(
   clock: Clock,
   limit: Seconds | null,
-  what: string
+  late: () => string
 ): (Disposable & { signal: AbortSignal }) | null {
   if (limit === null) return null
   const abort = new AbortController()
-  const end = clock.after(limit, () =>
-    abort.abort(new Fault('DEADLINE', `${what} was not over after ${limit} s`))
-  )
+  const end = clock.after(limit, () => abort.abort(new Fault('DEADLINE', late())))
   return { signal: abort.signal, [Symbol.dispose]: end }
 }

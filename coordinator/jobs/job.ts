@@ -19,6 +19,8 @@ export type Act<Context> = {
   context: Readonly<Context>
   /** Ends when somebody cancels, when the coordinator stops, or with the step's time limit. */
   signal: AbortSignal
+  /** Ends only when the coordinator stops: for what has to be found out in any case. */
+  stop: AbortSignal
   log: Logger
   attempt: number
   /** Id for one request of this attempt: the same after a restart, another one for another attempt. */
@@ -34,7 +36,9 @@ export type Step<Context, Tx> = {
   /** Its share of the job's progress; 1 unless it says otherwise. */
   weight?: number
   /** How long it may be tried; 10 minutes unless it says otherwise, null for ever. */
-  limit?: Seconds | null
+  limit?: Seconds | null | ((context: Readonly<Context>) => Seconds | null)
+  /** What to tell people when that is over. */
+  late?(context: Readonly<Context>): string
   /** The host it works on, for people. */
   host?(context: Readonly<Context>): string | null
   /** Acts outside of the store. What it finds out goes into the context. */
@@ -53,6 +57,16 @@ export type Step<Context, Tx> = {
   evenIfCancelled?: true
   /** Another way after a final failure: back to an earlier step, with another choice. */
   otherwise?(context: Readonly<Context>, fault: Fault): { backTo: string; change: Partial<Context> } | null
+}
+
+/** What a kind of job does. The kind and the names of the steps stand in journals: they never change. */
+export type JobTable<Context, Tx> = {
+  kind: string
+  steps: ReadonlyArray<Step<Context, Tx>>
+  /** How many jobs of this kind run at once; the others wait. */
+  atOnce?: number
+  /** Facts for whoever asked, by name, when it has succeeded. */
+  result?(context: Readonly<Context>): Record<string, string>
 }
 
 export type StepState = 'running' | 'done' | 'undone'
@@ -121,17 +135,39 @@ export async function carryOn<Context, Tx>(
     try {
       if (!step.evenIfCancelled && mayTurnBack(steps, journal)) throwIfCancelled(journal)
       const found = await attempts.run(step)
-      journal.done(step.name, tx => {
-        const context = { ...journal.context(), ...found }
-        return { ...found, ...step.commit?.(tx, context, jobId) }
-      })
+      written(() =>
+        journal.done(step.name, tx => {
+          const context = { ...journal.context(), ...found }
+          return { ...found, ...step.commit?.(tx, context, jobId) }
+        })
+      )
     } catch (error) {
+      if (error instanceof NotWritten) throw error.fault
       if (stop.aborted || !mayTurnBack(steps, journal)) throw error
       const fault = faultFrom(error)
       const other = journal.isCancelled() ? null : step.otherwise?.(journal.context(), fault)
       if (other) journal.rewind(other.backTo, other.change)
       else journal.turnBack(fault)
     }
+  }
+}
+
+/** The journal could not be written: that is nobody's failure, and the job goes on when it can be again. */
+class NotWritten extends Error {
+  readonly fault: Fault
+
+  constructor(fault: Fault) {
+    super(fault.message)
+    this.fault = fault
+  }
+}
+
+/** Writes to the journal, and tells a full store from a failure of the step. */
+export function written<T>(write: () => T): T {
+  try {
+    return write()
+  } catch (error) {
+    throw Fault.is(error, 'STORE_FULL') ? new NotWritten(error) : error
   }
 }
 

@@ -14,6 +14,7 @@ function version(name: string): [number, number] | null {
 }
 
 function byVersion(a: string, b: string): number {
-  const [x, y] = [version(a) ?? [0, 0], version(b) ?? [0, 0]]
-  return x[0] - y[0] || x[1] - y[1]
+  const [major = 0, minor = 0] = version(a) ?? []
+  const [otherMajor = 0, otherMinor = 0] = version(b) ?? []
+  return major - otherMajor || minor - otherMinor
 }

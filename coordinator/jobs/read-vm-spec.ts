@@ -1,0 +1,19 @@
+import type { VmSpec } from '../../proto/generated/types/drover/agent/v1/VmSpec.js'
+import { cluster } from '../store/clusters.js'
+import { disk } from '../store/disks.js'
+import type { Reader } from '../store/query.js'
+import { leaseOf, vm, vmDisks, vmNics } from '../store/vms.js'
+import { vmSpec } from '../vm-spec.js'
+
+/** What a host needs to run a VM, as the store has it now; `machineType` counts where the VM has none yet. */
+export function readVmSpec(reader: Reader, vmId: string, machineType: string): VmSpec {
+  const row = vm(reader, vmId)
+  return vmSpec({
+    vm: row,
+    disks: vmDisks(reader, vmId).map(attachment => ({ attachment, disk: disk(reader, attachment.diskId) })),
+    nics: vmNics(reader, vmId),
+    lease: leaseOf(reader, vmId),
+    cpuModel: row.cpuModel || cluster(reader, row.clusterId).cpuModel,
+    machineType: row.machineType || machineType
+  })
+}

@@ -1,0 +1,48 @@
+import type { VmSpec } from '../proto/generated/types/drover/agent/v1/VmSpec.js'
+import type { Disk } from './store/disks.js'
+import type { Lease, Vm, VmDisk, VmNic } from './store/vms.js'
+
+// From the rows of the store to what a host needs to run the VM: every choice made. PURE.
+
+export type VmParts = {
+  vm: Vm
+  /** In boot order. */
+  disks: ReadonlyArray<{ attachment: VmDisk; disk: Disk }>
+  nics: readonly VmNic[]
+  lease: Lease | null
+  /** The VM's own, or its cluster's; empty for the host's. */
+  cpuModel: string
+  /** The VM's own, or the one chosen for its first start. */
+  machineType: string
+}
+
+const buses = { virtio: 'DISK_BUS_VIRTIO', scsi: 'DISK_BUS_SCSI', sata: 'DISK_BUS_SATA' } as const
+const firmwares = { bios: 'FIRMWARE_BIOS', uefi: 'FIRMWARE_UEFI' } as const
+
+export const wireBus = (bus: keyof typeof buses) => buses[bus]
+export const wireFirmware = (firmware: keyof typeof firmwares) => firmwares[firmware]
+
+export function vmSpec({ vm, disks, nics, lease, cpuModel, machineType }: VmParts): VmSpec {
+  return {
+    vmId: vm.id,
+    name: vm.name,
+    vcpus: vm.vcpus,
+    memoryBytes: vm.memoryBytes,
+    cpuModel,
+    machineType,
+    firmware: wireFirmware(vm.firmware),
+    disks: disks.map(({ attachment, disk }) => ({
+      diskId: disk.id,
+      storageDomainId: disk.storageDomainId,
+      imageId: disk.id,
+      volumeId: disk.volumeId,
+      bus: wireBus(attachment.bus),
+      slot: attachment.slot,
+      readOnly: attachment.isReadOnly,
+      cdrom: attachment.isCdrom
+    })),
+    nics: nics.map(({ mac, bridge, slot }) => ({ mac, bridge, slot })),
+    lease: lease && { storageDomainId: lease.storageDomainId, offsetBytes: lease.offsetBytes },
+    graphics: true
+  }
+}
