@@ -12,6 +12,7 @@
 #   kill HOST WHAT           SIGKILL to agent, coordinator, libvirtd, sanlock or qemu
 #   freeze|thaw HOST         every process of the host stands still | goes on
 #   netns COMMAND...         run a command on the lab's switch (10.x.y.1)
+#   switch                   only make the network of the lab
 #   setup                    only install and build what the lab needs
 #   down                     take everything away
 #   traces                   what is left of the lab on this machine; nothing after `down`
@@ -157,6 +158,7 @@ up() {
 
 down() {
   local host pid
+  "$lab_home/vm/vm.sh" down
   "$lab_home/bmc/bmc.sh" down
   for host in $(hosts | cut -d' ' -f1); do power_off "$host"; done
   kill_pid "$lab/run/dhcp.daemon"
@@ -215,6 +217,7 @@ case $command in
   up) locked && up "$@" ;;
   down) locked && down ;;
   setup) "$lab_home/setup.sh" fast ;;
+  switch) locked && switch_up ;;
   on) known "$1" && locked && power_on "$1" && wait_booted "$1" ;;
   off) known "$1" && locked && power_off "$1" ;;
   power) powered "$1" && echo on || echo off ;;
@@ -237,6 +240,7 @@ case $command in
   thaw) freezer "$1" THAWED ;;
   netns) exec ip netns exec "$netns" "$@" ;;
   address) known "$1" && echo "$(subnet).$(number_of "$1")" ;;
+  subnet) subnet ;;
   traces) traces ;;
   pid) init_pid "$1" ;;
   *) usage; [[ $command == help ]] ;;

@@ -58,6 +58,10 @@ export class Lab {
   async address(host: string): Promise<string> {
     return this.#lab(['address', host])
   }
+  /** The first three numbers of the addresses in this lab. */
+  subnet(): Promise<string> {
+    return this.#lab(['subnet'])
+  }
   async isPowered(host: string): Promise<boolean> {
     return (await this.#lab(['power', host])) === 'on'
   }

@@ -1,0 +1,132 @@
+import { execa } from 'execa'
+import { copyFileSync, readdirSync, readFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import t from 'tap'
+import { Lab, poll, project } from '../lab.js'
+import { Vm } from './vm.js'
+
+// What only a kernel of one's own can show: the unit's directives at work, a kernel NFS mount that hangs, a watchdog.
+const lab = new Lab('t-vm')
+const stor = new Vm(lab, 'stor', 30)
+const host = new Vm(lab, 'host', 31)
+const storageDomainId = randomUUID()
+
+type State = { storageDomains: Array<{ storageDomainId: string; health: string }> }
+
+const agent = async (method: string, request: object, seconds = 90) => {
+  const call = `drover grpc --socket /run/drover/agent.sock call drover.agent.v1.${method}`
+  return JSON.parse(
+    await host.shell(`${call} --deadline 60 '${JSON.stringify(request)}'`, seconds)
+  ) as unknown
+}
+const health = async () => {
+  const { storageDomains } = (await agent('StorageService/ListStorageDomains', {})) as State
+  return storageDomains.find(domain => domain.storageDomainId === storageDomainId)?.health ?? null
+}
+const task = async (method: string, request: object) => {
+  const { taskId } = (await agent(method, { requestId: randomUUID(), storageDomainId, ...request })) as {
+    taskId: string
+  }
+  await poll(method, 120, async () => {
+    const seen = (await agent('TaskService/GetTask', { taskId })) as {
+      state: string
+      failure?: { message: string }
+    }
+    if (seen.state === 'TASK_STATE_FAILED') t.fail(`${method}: ${seen.failure?.message}`)
+    return seen.state === 'TASK_STATE_RUNNING' || seen.state === 'TASK_STATE_QUEUED' ? null : seen
+  })
+}
+
+t.before(async () => {
+  await execa('node', ['tools/package.mjs', '--if-stale'], { cwd: project, timeout: 180_000 })
+  await execa(join(project, 'test/lab/setup.sh'), ['full'], { timeout: 1_200_000 })
+  await execa(join(project, 'test/lab/lab.sh'), ['switch'], { env: { LAB_NAME: lab.name }, timeout: 60_000 })
+  const built = join(project, 'build')
+  for (const name of readdirSync(built).filter(name => name.endsWith('.deb')))
+    copyFileSync(join(built, name), join(lab.files, name))
+  copyFileSync(join(project, 'test/lab/vm/latency.mjs'), join(lab.files, 'latency.mjs'))
+
+  await stor.up({ memory: 768, qemu: await stor.disk('export', '4G') })
+  await host.up({ memory: 2048, qemu: ['-device', 'i6300esb', '-action', 'watchdog=reset'] })
+  await Promise.all([stor.ready(), host.ready()])
+  await stor.shell(readFileSync(join(project, 'test/lab/vm/nfs-server.sh'), 'utf8'), 120)
+})
+t.teardown(() => lab.down())
+
+t.test("the agent's unit works with all its directives on Debian's kernel", async t => {
+  await host.shell(
+    `modprobe -a i6300esb kvm_amd nfs nfsv4; echo 'sanlock_opts=""' >/etc/default/sanlock
+    systemctl start wdmd sanlock
+    export DROVER_NODE=${process.execPath}
+    dpkg -i /lab/files/drover-common_*.deb /lab/files/drover-agent_*.deb
+    /usr/lib/drover/configure-host; systemctl restart libvirtd`,
+    240
+  )
+  const pid = await poll('the agent', 120, async () => {
+    const pid = await host.shell(
+      'systemctl is-active -q drover-agent && systemctl show -P MainPID drover-agent'
+    )
+    return pid === '' ? null : pid
+  })
+  const status = await host.shell(`cat /proc/${pid}/status`)
+  t.match(status, /^NoNewPrivs:\s*1$/m)
+  t.match(status, /^Seccomp:\s*2$/m)
+  const capabilities = /^CapBnd:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? ''
+  t.equal(BigInt(`0x${capabilities}`) & (1n << 16n), 0n, 'it may load no kernel module')
+  const failed = await host.shell('systemctl --failed --plain --no-legend')
+  t.equal(failed.includes('drover'), false)
+})
+
+t.test('doctor finds KVM and the watchdog where they are', async t => {
+  const said = await host.shell('drover-agent doctor --json || true', 120)
+  const { findings } = JSON.parse(said) as { findings: Array<{ name: string; severity: string }> }
+  const severity = Object.fromEntries(findings.map(({ name, severity }) => [name, severity]))
+  t.match(severity, {
+    watchdog: 'ok',
+    sanlock: 'ok',
+    'vm-leases': 'ok',
+    libvirt: 'ok',
+    certificate: 'warning'
+  })
+})
+
+t.test('an NFS export becomes a storage domain, mounted by the agent where QEMU sees it', async t => {
+  const address = `${await lab.subnet()}.${stor.number}`
+  const connection = { nfs: { export: `${address}:/data`, version: '4.2', timeo: 30, retrans: 2 } }
+  await task('StorageService/CreateStorageDomain', {
+    connection,
+    description: 'nfs',
+    dataCenterId: randomUUID()
+  })
+  await task('StorageService/ConnectStorageDomain', { connection })
+  await task('StorageService/ActivateStorageDomain', { sanlockHostId: 1 })
+  t.equal(await health(), 'STORAGE_DOMAIN_HEALTH_ACTIVE')
+  t.match(await host.shell('nsenter -t 1 -m findmnt -t nfs4 -n -o SOURCE'), ':/data')
+  t.match(await host.shell('sanlock client status'), storageDomainId)
+})
+
+t.test('a server that stands still for 60 s does not hold up the agent', async t => {
+  const measured = host.shell('/usr/lib/drover/node /lab/files/latency.mjs 62', 180)
+  await poll('the measurement', 60, async () => ((await host.shell('pgrep -f latency.mjs')) ? true : null))
+  await stor.pause()
+  const begin = performance.now()
+  await poll('60 s', 80, async () => (performance.now() - begin > 60_000 ? true : null), 1000)
+  await stor.cont()
+  const { slowest, healths } = JSON.parse(await measured) as { slowest: number; healths: string[] }
+  t.ok(slowest < 2000, `the slowest answer took ${slowest} ms, under emulation`)
+  t.ok(
+    healths.some(seen => seen !== 'STORAGE_DOMAIN_HEALTH_ACTIVE'),
+    'the agent said that the storage does not answer'
+  )
+  await poll('the storage domain is back', 120, async () =>
+    (await health()) === 'STORAGE_DOMAIN_HEALTH_ACTIVE' ? true : null
+  )
+})
+
+t.test('a host whose sanlock died is reset by its watchdog', async t => {
+  t.equal(await host.boots(), 1)
+  await host.shell('kill -KILL $(systemctl show -P MainPID sanlock)')
+  await poll('the reset', 280, async () => ((await host.boots()) > 1 ? true : null), 1000)
+  t.pass('it was reset and has booted again')
+})
