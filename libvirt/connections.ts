@@ -158,7 +158,8 @@ export class Libvirt {
       const result = await orAborted(stream.open(procedure, args), limited)
       return { stream, result }
     } catch (error) {
-      connection.close()
+      // Quietly: nobody has it yet who could hear an 'error'.
+      stream.destroy()
       throw error
     }
   }

@@ -5,6 +5,7 @@ export function tinyGuest({
   uuid = randomUUID() as string,
   name = `t-${uuid.slice(0, 8)}`,
   devices = '',
+  os = '',
   memoryMiB = 16
 } = {}) {
   const xml = `
@@ -13,7 +14,7 @@ export function tinyGuest({
   <uuid>${uuid}</uuid>
   <memory unit='MiB'>${memoryMiB}</memory>
   <vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <os><type arch='x86_64' machine='pc'>hvm</type>${os}</os>
   <features><acpi/></features>
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
