@@ -7,7 +7,7 @@ import { pairsOf } from './resource.js'
 import { Session, type GlobalOptions } from './session.js'
 import { readSettings, targetOf } from './settings.js'
 
-/** Prints the code that makes a shell complete; and, hidden, what it could complete with. */
+/** Prints the code that makes a shell complete: it asks `drover __complete WORDS…`. */
 export function addCompletion(program: Command): void {
   program
     .command('completion')
@@ -19,25 +19,11 @@ export function addCompletion(program: Command): void {
       if (script === null) command.error('error: the shell must be bash or zsh')
       terminal.print(script)
     })
-  program
-    .command('__complete', { hidden: true })
-    .argument('[WORDS...]')
-    .allowUnknownOption()
-    .helpOption(false)
-    .action(async (_: string[], __: object, command: Command) => {
-      // The words are read raw: options among them are the user's, not this command's.
-      const raw = process.argv.slice(process.argv.indexOf('__complete') + 1)
-      for (const candidate of await candidates(program, raw, command.optsWithGlobals<GlobalOptions>()))
-        terminal.print(candidate)
-    })
 }
 
 /** What may stand at the last word. */
-export async function candidates(
-  program: Command,
-  words: string[],
-  options: GlobalOptions
-): Promise<string[]> {
+export async function candidates(program: Command, words: string[]): Promise<string[]> {
+  const options = settingsIn(words)
   const typed = words.at(-1) ?? ''
   const before = words.slice(0, -1)
   const { command, position, pending } = locate(program, before)
@@ -46,7 +32,7 @@ export async function candidates(
     : typed.startsWith('-')
       ? flagsOf(command, program)
       : command.commands.length > 0
-        ? command.commands.filter(each => !each.name().startsWith('__')).map(each => each.name())
+        ? command.commands.map(each => each.name())
         : await argumentsOf(command, position, options)
   return all.filter(candidate => candidate.startsWith(typed))
 }
@@ -74,6 +60,16 @@ export function locate(program: Command, words: string[]): Place {
   return place
 }
 
+/** Where to connect, as far as the words typed so far say it. */
+function settingsIn(words: string[]): GlobalOptions {
+  const settings: GlobalOptions = {}
+  for (const name of ['address', 'ca', 'cert', 'key', 'socket'] as const) {
+    const at = words.indexOf(`--${name}`)
+    if (at >= 0) settings[name] = words[at + 1]
+  }
+  return settings
+}
+
 const flagsOf = (command: Command, program: Command) =>
   [...command.options, ...program.options]
     .flatMap(option => (option.long ? [option.long] : []))
@@ -99,12 +95,12 @@ async function valuesOf(
   try {
     const target = targetOf(readSettings(options, process.env), ['COORDINATOR'])
     using session = new Session(
-      { ...options, timeout: 2 },
+      { ...options, timeout: 4 },
       new RpcClient(target, systemClock),
       terminal,
-      AbortSignal.timeout(2000)
+      AbortSignal.timeout(4000)
     )
-    await session.client.ready(seconds(1.5))
+    await session.client.ready(seconds(3))
     const pairs = await pairsOf(session, name.toLowerCase())
     return pairs.map(([, shown]) => shown)
   } catch {

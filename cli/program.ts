@@ -16,6 +16,7 @@ import { addStorageDomain } from './nouns/storage-domain.js'
 import { addTemplate } from './nouns/template.js'
 import { addVm } from './nouns/vm.js'
 import { addWatch } from './nouns/watch.js'
+import { terminal } from './print.js'
 import { defaultSocket } from './settings.js'
 import { integer } from './units.js'
 
@@ -37,6 +38,10 @@ export function buildProgram(): Command {
     .option('--no-wait', 'do not wait for jobs: print their id')
     .option('--timeout <SECONDS>', 'time limit of a single call (default 30)', integer(1, 600))
     .option('--quiet', 'do not draw progress')
+    .configureOutput({
+      writeErr: text => terminal.complain(text.trimEnd()),
+      writeOut: text => terminal.print(text.trimEnd())
+    })
     .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
     .showHelpAfterError('(see --help)')
     .addHelpText('after', footer())

@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander'
 import { Fault } from '../common/fault.js'
 import { exitCodeOf, exitCodes } from './exit-codes.js'
+import { candidates } from './completion.js'
 import { faultText, jsonLine, terminal } from './print.js'
 import { buildProgram } from './program.js'
 import { Interrupted } from './session.js'
@@ -8,15 +9,19 @@ import { Interrupted } from './session.js'
 /** Runs one command line; returns the exit code. Failures are told here and nowhere else. */
 export async function run(args: string[]): Promise<number> {
   const program = buildProgram()
+  if (args[0] === '__complete') return completed(program, args.slice(1))
   for (const command of [program, ...descendants(program)]) command.exitOverride()
-  // A reader that has seen enough (`drover vm list | head`) is no failure.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
   try {
     await program.parseAsync(args, { from: 'user' })
     return exitCodes.ok
   } catch (error) {
     return told(error, args.includes('--json'))
   }
+}
+
+async function completed(program: Program, words: string[]): Promise<number> {
+  for (const candidate of await candidates(program, words)) terminal.print(candidate)
+  return exitCodes.ok
 }
 
 function told(error: unknown, asJson: boolean): number {

@@ -50,11 +50,16 @@ async function serial(session: Session, vmId: string, force: boolean): Promise<v
   }
   if (stdin.isTTY) stdin.setRawMode(true)
   stdin.on('data', onKeys)
-  stdin.once('end', () => leave.abort())
+  let over = false
+  stdin.once('end', () => {
+    over = true
+    keys.push(Buffer.alloc(0))
+  })
   if (stdin.isTTY) stderr.write('connected; leave with Ctrl-]\r\n')
   const input = async function* (): AsyncGenerator<ConsoleInput> {
     yield { open: { vmId, kind: 'CONSOLE_KIND_SERIAL', force } }
-    for (;;) yield { data: await keys.next() }
+    // The end of piped input is not the end of the console: the rest of its output is still shown.
+    for (let data = await keys.next(); !over || data.length > 0; data = await keys.next()) yield { data }
   }
   try {
     for await (const { data } of session.client.bidi(service.OpenConsole, input(), signal)) {
