@@ -197,7 +197,7 @@ function ended(
 /** Told apart by number or by the C library's words for them: programs have nothing else. */
 function failed(argv: readonly string[], code: number | null, said: string): Fault {
   const program = argv.find(word => /qemu-img|dd$|bwrap/.test(word)) ?? argv[0] ?? ''
-  if (/acquire done -243/.test(said))
+  if (/acquire done -24[345]/.test(said))
     return new Fault('LEASE_HELD', 'another program holds the lease of the volume')
   if (/No space left on device/.test(said))
     return new Fault('STORAGE_DOMAIN_FULL', 'the storage domain is full')

@@ -19,7 +19,8 @@ export type SanlockSettings = {
 export type Lockspace = { name: string; sanlockHostId: number; path: string }
 export type SanlockHost = { sanlockHostId: number; generation: number; timestamp: number; state: string }
 
-const ownerAlive = -243
+// Owned by a live host; owned by somebody while we tried; another host won the race for it just now.
+const contended = [-243, -244, -245]
 const notThere = -2
 const alreadyJoined = -17
 const inProgress = -115
@@ -89,7 +90,7 @@ export class Sanlock {
     for (;;) {
       const outcome = await this.#client(['acquire', '-r', resourceText(resource), '-p', String(pid)], signal)
       if (outcome === 0 || outcome === alreadyJoined) return
-      if (outcome !== ownerAlive) throw refused('acquire the lease', resource.name, outcome)
+      if (!contended.includes(outcome)) throw refused('acquire the lease', resource.name, outcome)
       try {
         await sleep(this.#clock, seconds(0.25), signal)
       } catch (cause) {
@@ -113,7 +114,7 @@ export class Sanlock {
       const { code, stdout } = await this.#sanlock(args, signal)
       if (code === 0) return
       const outcome = outcomeIn(stdout.slice(stdout.indexOf('acquire')))
-      if (outcome !== ownerAlive) throw refused('acquire the lease', resource.name, outcome)
+      if (!contended.includes(outcome)) throw refused('acquire the lease', resource.name, outcome)
       await sleep(this.#clock, seconds(2), signal)
     }
   }
@@ -176,7 +177,7 @@ function outcomeIn(stdout: string): number {
 }
 
 function refused(what: string, name: string, outcome: number): Fault {
-  if (outcome === ownerAlive) return new Fault('LEASE_HELD', `another host holds the lease ${name}`)
+  if (contended.includes(outcome)) return new Fault('LEASE_HELD', `another host holds the lease ${name}`)
   return new Fault('COMMAND_FAILED', `sanlock could not ${what} ${name}: ${outcome}`, {
     facts: { outcome: String(outcome) }
   })
