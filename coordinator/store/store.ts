@@ -5,6 +5,9 @@ import type { Logger } from '../../common/log.js'
 import { changeTracking, migrations, type WatchedKind } from './migrations.js'
 import { Queries, type Reader, type Tx } from './query.js'
 
+/** How a second coordinator on the same file is refused. */
+export const storeIsInUse = 'another coordinator uses this store'
+
 export type Change = { kind: WatchedKind; id: string }
 export type Listener = (changes: readonly Change[]) => void
 
@@ -225,7 +228,7 @@ function storeFault(error: unknown, path = ''): unknown {
     return new Fault('STORE_FULL', 'the store of the coordinator cannot be written', { cause: error })
   }
   if (code.startsWith('SQLITE_BUSY')) {
-    return new Fault('WRONG_STATE', 'another coordinator uses this store', { cause: error, facts: { path } })
+    return new Fault('WRONG_STATE', storeIsInUse, { cause: error, facts: { path } })
   }
   if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB') {
     return new Fault('CORRUPT', 'the store is damaged', { cause: error, facts: { path } })

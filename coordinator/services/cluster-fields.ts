@@ -1,0 +1,62 @@
+import type { Fields } from '../../common/fields.js'
+import { objectName, objectNameWords } from './vm-fields.js'
+
+// What clients may say about clusters, read from the wire.
+
+export const readObjectName = (fields: Fields, field = 'name') =>
+  fields.matching(field, objectName, objectNameWords)
+
+/** An id chosen by the client, or null. */
+export const readOwnId = (fields: Fields, field: string) => fields.optionalUuid(field)
+
+export const readDescription = (fields: Fields) => fields.freeText('description', 1024)
+export const readEtag = (fields: Fields) =>
+  fields.optionalMatching('etag', /^\d{1,15}$/, 'must be an etag that was read before') ?? ''
+
+export type Scheduling = {
+  cpuWeight: number
+  memoryWeight: number
+  memoryOvercommitPercent: number
+  cpuOvercommitPercent: number
+}
+
+export const standardScheduling: Scheduling = {
+  cpuWeight: 2,
+  memoryWeight: 1,
+  memoryOvercommitPercent: 100,
+  cpuOvercommitPercent: 1000
+}
+
+export const readScheduling = (fields: Fields): Scheduling => ({
+  cpuWeight: fields.integer('cpuWeight', 0, 10),
+  memoryWeight: fields.integer('memoryWeight', 0, 10),
+  memoryOvercommitPercent: fields.integerOr('memoryOvercommitPercent', 100, 100, 200),
+  cpuOvercommitPercent: fields.integerOr('cpuOvercommitPercent', 1000, 100, 1600)
+})
+
+export type Ha = {
+  silenceSeconds: number
+  fencingEnabled: 0 | 1
+  statusGapSeconds: number
+  skipFencingWhileLeaseLives: 0 | 1
+  startGraceSeconds: number
+}
+
+export const standardHa: Ha = {
+  silenceSeconds: 60,
+  fencingEnabled: 1,
+  statusGapSeconds: 1,
+  skipFencingWhileLeaseLives: 1,
+  startGraceSeconds: 300
+}
+
+export const readHaPolicy = (fields: Fields): Ha => ({
+  silenceSeconds: fields.integerOr('silenceSeconds', 60, 3, 600),
+  fencingEnabled: fields.bool('fencingEnabled') ? 1 : 0,
+  statusGapSeconds: fields.integerOr('statusGapSeconds', 1, 1, 60),
+  skipFencingWhileLeaseLives: fields.bool('skipFencingWhileLeaseLives') ? 1 : 0,
+  startGraceSeconds: fields.integerOr('startGraceSeconds', 300, 0, 3600)
+})
+
+export const readClusterCpuModel = (fields: Fields) =>
+  fields.optionalMatching('cpuModel', /^[A-Za-z0-9_.-]{1,64}$/, 'must be the name of a CPU model') ?? ''
