@@ -80,7 +80,7 @@ export class Reflection {
     }
   }
 
-  /** A file with everything it imports, in an order that can be loaded as it comes. */
+  /** A file with everything it imports; the file itself comes first, as clients expect. */
   #file(file: DescFile | undefined): Answer {
     if (!file) return unknown
     const found = new Map<string, Uint8Array>()

@@ -30,7 +30,7 @@ Examples:
   drover grpc describe drover.v1.VmService.CreateVm
   drover grpc call drover.v1.VmService/ListVms '{"pageSize": 5}'
   drover grpc --socket /run/drover/agent.sock list
-  drover grpc --address alpha:7412 --ca ca.pem --cert me.pem --key me.key call drover.agent.v1.HostService/GetHost`
+  drover grpc --address alpha:7444 --ca ca.pem --cert me.pem --key me.key call drover.agent.v1.HostService/GetHost`
     )
   noun
     .command('list')

@@ -1,0 +1,38 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { fakeCoordinator } from '../fakes/fake-coordinator.js'
+
+const python = '/usr/bin/python3'
+const script = 'docs/examples/python/create_vm.py'
+const packaged = existsSync('/usr/lib/python3/dist-packages/grpc')
+const skip = packaged ? false : 'python3-grpcio is not installed'
+
+async function runScript(socket: string, args: string[]) {
+  const run = promisify(execFile)(python, [script, '--address', `unix:${socket}`, ...args], {
+    timeout: 60_000
+  })
+  return run.then(
+    ({ stdout, stderr }) => ({ stdout, stderr, code: 0 }),
+    (error: { stdout: string; stderr: string; code: number }) => error
+  )
+}
+
+t.test('a Python client without generated code creates and starts a VM', { skip }, async t => {
+  const { socket, world } = await fakeCoordinator(t)
+  const args = ['--name', 'web', '--cluster', 'main', '--template', 'debian-12', '--memory-mib', '512']
+  const { stdout, stderr, code } = await runScript(socket, args)
+  t.equal(code, 0, stderr)
+  t.match(stdout, /creating VM web\n {2}vm\.create 0 %[\s\S]*VM web [0-9a-f-]{36} VM_STATUS_UP on host/)
+  t.match([...world.vms.values()], [{ name: 'web', memoryBytes: '536870912', status: 'VM_STATUS_UP' }])
+})
+
+t.test('a Python client is told what is wrong with its request', { skip }, async t => {
+  const { socket } = await fakeCoordinator(t)
+  const args = ['--name', ' web', '--cluster', 'main', '--template', 'debian-12']
+  const { stderr, code } = await runScript(socket, args)
+  t.equal(code, 1)
+  t.match(stderr, /INVALID_ARGUMENT: vm\.name must not begin or end with a space/)
+  t.match(stderr, /BadRequest: field_violations \{\n {2}field: "vm\.name"/)
+})
