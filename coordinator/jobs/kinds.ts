@@ -4,6 +4,7 @@ import { createVm, type CreateVm } from './create-vm.js'
 import { deleteVm, type DeleteVm } from './delete-vm.js'
 import { migrateVm, type MigrateVm } from './migrate-vm.js'
 import { restartVm, type RestartVm } from './restart-vm.js'
+import { ensureLease, type EnsureLease } from './ensure-lease.js'
 import type { Jobs, Kinds } from './runner.js'
 import { startVm, type StartVm } from './start-vm.js'
 import { stopVm, type StopVm } from './stop-vm.js'
@@ -14,6 +15,7 @@ import type { JobWorld } from './world.js'
 export type JobContexts = {
   'vm.create': CreateVm
   'vm.delete': DeleteVm
+  'vm.ensure_lease': EnsureLease
   'vm.start': StartVm
   'vm.restart': RestartVm
   'vm.stop': StopVm
@@ -34,6 +36,7 @@ export function kindsOf(world: JobWorld): Kinds<JobContexts> {
   return {
     'vm.create': createVm(world),
     'vm.delete': deleteVm(world),
+    'vm.ensure_lease': ensureLease(world),
     'vm.start': startVm(world),
     'vm.restart': restartVm(world),
     'vm.stop': stopVm(world),

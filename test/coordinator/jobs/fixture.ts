@@ -172,7 +172,7 @@ export function furnish({ store, world }: Fixture, vm: 'none' | 'down' | 'runnin
     for (const [index, id] of [ids.hostA, ids.hostB].entries()) {
       insertHost(tx, {
         ...{ id, name: `host${index}`, clusterId: ids.cluster, sanlockHostId: index + 1, powerEnabled: 0 },
-        ...{ powerJson: '[]', mode: 'active', health: 'up', healthSince: 1, lastFence: null, lastSeen: 1 },
+        ...{ powerJson: '[]', mode: 'active', health: 'up', healthSince: 1, lastFence: null, address: '', proof: '', lastSeen: 1 },
         ...{ capabilitiesJson: JSON.stringify(capabilities), created: 1 }
       })
       const host = world.addHost(id)
