@@ -19,19 +19,22 @@ import { Host } from './host.js'
 import { HostStatsReader } from './host-stats.js'
 import { hostVerbs } from './host-verbs.js'
 import { IdentityFile } from './identity.js'
+import { Incoming } from './incoming.js'
 import { Ledger } from './ledger.js'
+import { followMigration, type MigrationWorld } from './migration.js'
 import { Notify } from './notify.js'
+import { Peers } from './peers.js'
 import { recovery, whenRecovered } from './recover.js'
 import { Requests } from './requests.js'
 import { PausedResumer } from './resume-paused.js'
 import { debugService } from './services/debug.js'
 import { hostService } from './services/host.js'
+import { peerService } from './services/peer.js'
 import { stateMessage } from './services/storage-messages.js'
 import { storageService } from './services/storage.js'
 import { taskService } from './services/task.js'
 import { vmService } from './services/vm.js'
 import { watchService } from './services/watch.js'
-import type { VmWorld } from './start-vm.js'
 import { Stats } from './stats.js'
 import { setUpStorage } from './storage-setup.js'
 import { taskMessage } from './task-message.js'
@@ -91,9 +94,15 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     }
   })
   const disks = new Disks(storage, locks, log)
-  const vms = new Vms({
+  const incoming: Incoming = new Incoming({ vms: () => vms, disks, identity, config, clock, log })
+  const vms: Vms = new Vms({
     ...{ disks, clock, log, libvirt: () => libvirt },
-    incoming: () => null,
+    incoming,
+    onLeaving: vm => {
+      void followMigration(world, vm, end.signal).catch((error: unknown) => {
+        log.warn({ err: error, vm: vm.id }, 'migration not followed')
+      })
+    },
     onChange: (id, vm) => watchLog.publish(`vm/${id}`, vm && { vm: vmMessage(vm) }),
     note: (id, what, text) => watchLog.note(`vm/${id}`, what, text, clock.wall())
   })
@@ -105,8 +114,9 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     ...{ log, socketPath: config.libvirt_socket, onUp },
     onEvent: event => vms.onEvent(event)
   })
-  const world: VmWorld = {
-    ...{ vms, libvirt, disks, host, config },
+  const peers = new Peers({ identity, certificates: () => door.certificates, clock })
+  const world: MigrationWorld = {
+    ...{ vms, libvirt, disks, host, config, identity, peers, clock },
     now: () => clock.wall(),
     capabilities: async signal => {
       if (!host.capabilities?.qemuVersion) await refresh(signal)
@@ -123,7 +133,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     audit: entry => log.info({ audit: entry }, 'audit'),
     gate: agentGate({ rule: () => identity.rule(), isRecovering: () => host.isRecovering, rememberEpoch })
   })
-  const door = new TlsDoor({ server, config, certificates, identity, clock, log })
+  const door: TlsDoor = new TlsDoor({ server, config, certificates, identity, clock, log })
   const useCertificates = (fresh: Parameters<TlsDoor['use']>[0]) => door.use(fresh)
   const reader = new HostStatsReader(clock, stateDirectory)
   const stats = new Stats({ vms, libvirt, host, reader, clock, libvirtSocket: config.libvirt_socket })
@@ -148,7 +158,8 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   })
   server
     .add(agentServices.host, hostService(verbs, requests))
-    .add(agentServices.vm, vmService(world, tasks, requests))
+    .add(agentServices.vm, vmService({ world, incoming, tasks, requests }))
+    .add(agentServices.peer, peerService(incoming, config.libvirt_socket))
     .add(agentServices.storage, storageService({ storage, images, leases, tasks, intents }))
     .add(agentServices.task, taskService(tasks))
     .add(
@@ -174,6 +185,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   const resumer = new PausedResumer({ vms, isHealthy, clock, log })
   void every({ clock, log, name: 'statistics' }, seconds(1), signal => stats.round(signal), end.signal)
   void every({ clock, log, name: 'guest agents' }, seconds(5), signal => guests.round(signal), end.signal)
+  void every({ clock, log, name: 'arrivals' }, seconds(10), () => incoming.round(), end.signal)
   void every({ clock, log, name: 'resuming' }, seconds(2), signal => resumer.round(signal), end.signal)
   log.info({ host: identity.now.hostId, tlsPort: door.port, version: agentVersion }, 'agent serves')
 

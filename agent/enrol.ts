@@ -1,19 +1,18 @@
-import { Client, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
+import { once } from 'node:events'
 import { mkdir, readFile } from 'node:fs/promises'
+import { createConnection } from 'node:net'
 import { hostname } from 'node:os'
 import { parseArgs } from 'node:util'
-import { parseHostPort } from '../common/address-rules.js'
+import { formatHostPort, parseHostPort, type HostPort } from '../common/address-rules.js'
+import { RpcClient } from '../common/client.js'
 import { systemClock } from '../common/clock.js'
-import { Fault, isReason } from '../common/fault.js'
-import { readRichStatus } from '../common/rich-status.js'
-import type { EnrolRequest } from '../proto/generated/types/drover/v1/EnrolRequest.js'
-import type { EnrolResponse__Output } from '../proto/generated/types/drover/v1/EnrolResponse.js'
+import { Fault } from '../common/fault.js'
+import { fetchPinnedRoot } from '../common/pinned-root.js'
 import { coordinatorServices } from '../proto/load.js'
 import { readBootId, readHardwareId } from './capabilities.js'
 import { CertificateStore, newKey, throwIfForeign } from './certificates.js'
 import { loadConfig } from './config.js'
 import { IdentityFile } from './identity.js'
-import { trustByFingerprint } from './pinned-tls.js'
 import { standardConfig } from './serve.js'
 
 const options = {
@@ -51,14 +50,14 @@ export async function enrol(args: string[], { isRecovery }: { isRecovery: boolea
 
   const token = (await readFile(values['token-file'], 'utf8')).trim()
   const signal = AbortSignal.timeout(30_000)
-  const { trust, localAddress } = await trustByFingerprint({ ...coordinator, fingerprint }, signal)
-  const address = values.address ?? defaultAddress(localAddress, config.listen)
+  const trust = await fetchPinnedRoot(coordinator, `sha256:${digestIn(fingerprint)}`, signal)
+  const address = values.address ?? (await defaultAddress(coordinator, config.listen, signal))
   const { key, csr } = await newKey(hostname())
   const [hardwareId, bootId] = await Promise.all([readHardwareId(), readBootId()])
-  const answer = await call(
-    { ...coordinator, trust },
-    { token, csr, hardwareId, bootId, address, hostname: hostname() }
-  )
+  const expect = ({ role }: { role: string }) => role === 'COORDINATOR'
+  using client = new RpcClient({ address: formatHostPort(coordinator), trust, expect }, systemClock)
+  const request = { token, csr, hardwareId, bootId, address, hostname: hostname() }
+  const answer = await client.call(coordinatorServices.enrolment.Enrol, request, signal)
   if (isRecovery && known !== null && answer.hostId !== known) {
     throw new Fault('WRONG_STATE', `the token is for host ${answer.hostId}, and this is host ${known}`)
   }
@@ -77,43 +76,24 @@ export async function enrol(args: string[], { isRecovery }: { isRecovery: boolea
   return 0
 }
 
-type Server = { host: string; port: number; trust: string }
+const digestIn = (fingerprint: string) =>
+  fingerprint
+    .replace(/^sha256:/, '')
+    .replaceAll(':', '')
+    .toLowerCase()
 
-async function call({ host, port, trust }: Server, request: EnrolRequest): Promise<EnrolResponse__Output> {
-  const { Enrol: method } = coordinatorServices.enrolment
-  // The chain is what counts: the certificate's names are the coordinator's identity, not where it was dialled.
-  const secure = credentials.createSsl(Buffer.from(trust), null, null, {
-    checkServerIdentity: () => undefined
-  })
-  const client = new Client(host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`, secure)
+/** The address of this host on the way to the coordinator, with the port on which the agent listens. */
+async function defaultAddress(
+  { host, port }: HostPort,
+  listen: string,
+  signal: AbortSignal
+): Promise<string> {
+  const socket = createConnection({ host, port })
   try {
-    return await new Promise((resolve, reject) => {
-      client.makeUnaryRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        request,
-        new Metadata(),
-        { deadline: systemClock.wall() + 30_000 },
-        (error, answer) => (answer ? resolve(answer as EnrolResponse__Output) : reject(faultOf(error)))
-      )
-    })
+    await once(socket, 'connect', { signal })
+    const local = (socket.localAddress ?? '').replace(/^::ffff:/, '')
+    return formatHostPort({ host: local, port: Number(listen.slice(listen.lastIndexOf(':') + 1)) })
   } finally {
-    client.close()
+    socket.destroy()
   }
-}
-
-function faultOf(error: ServiceError | null): Error {
-  if (!error) return new Error('the coordinator gave no answer')
-  const [details] = error.metadata.get('grpc-status-details-bin')
-  const reason = Buffer.isBuffer(details) ? readRichStatus(details).reason : ''
-  if (isReason(reason)) return new Fault(reason, error.details, { cause: error })
-  const fallback = error.code === status.UNAVAILABLE ? 'HOST_UNREACHABLE' : 'PERMISSION_DENIED'
-  return new Fault(fallback, `the coordinator refused: ${error.details}`, { cause: error })
-}
-
-function defaultAddress(local: string, listen: string): string {
-  const port = listen.slice(listen.lastIndexOf(':') + 1)
-  const host = local.replace(/^::ffff:/, '')
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }

@@ -50,7 +50,7 @@ const table: Record<VmEvent['kind'], Row> = {
   guestSeen: from(['poweringUp', 'rebootInProgress'], 'up'),
   guestSilent: from(['poweringUp', 'rebootInProgress'], 'up'),
   // libvirt stops the CPUs of a migrating VM at switch-over: that is no pause.
-  paused: from([...running, 'waitForLaunch', 'paused', 'down'], 'paused'),
+  paused: from([...running, 'waitForLaunch', 'paused', 'migratingTo', 'down'], 'paused'),
   resumed: { paused: 'up' },
   shutdownAsked: from(['poweringUp', 'up', 'rebootInProgress'], 'poweringDown'),
   shutdownIgnored: { poweringDown: 'up' },

@@ -19,8 +19,10 @@ export type VmsOptions = {
   disks: Disks
   clock: Clock
   log: Logger
-  /** Whether a VM that arrives by migration is expected, and what it is. */
-  incoming: (vmId: string) => VmRecord | null
+  /** What a VM that arrives by migration is, if one is expected; and that it is here. */
+  incoming: { record(vmId: string): VmRecord | null; arrived(vmId: string): void }
+  /** A VM that was leaving when the agent ended: somebody has to see where it went. */
+  onLeaving: (vm: Vm) => void
   onChange: (id: string, vm: Vm | null) => void
   /** For people: what happened to whom. */
   note: (vmId: string, what: string, text: string) => void
@@ -83,6 +85,7 @@ export class Vms {
     const present = new Set(domains.map(({ uuid }) => uuid))
     for (const vm of this.list()) {
       if (!present.has(vm.id)) this.#disappeared(vm)
+      else if (vm.record?.migration && vm.lane.running === null) this.options.onLeaving(vm)
     }
   }
 
@@ -130,6 +133,8 @@ export class Vms {
         return vm.apply({ kind: 'resumed' })
       case 'suspended': {
         if (event.detail === 'migrated') return
+        // A VM that was paused arrives paused.
+        if (vm.state.status === 'migratingTo') this.#arrived(vm)
         const isPausedByUser = vm.record?.isPausedByUser ?? true
         return vm.apply({
           kind: 'paused',
@@ -158,7 +163,7 @@ export class Vms {
   /** A domain seen for the first time: one that somebody else made, or one that migrates to us. */
   #onStranger(event: LibvirtEvent): void {
     if (event.kind !== 'lifecycle' || !['started', 'defined', 'resumed'].includes(event.change)) return
-    const expected = this.options.incoming(event.uuid)
+    const expected = this.options.incoming.record(event.uuid)
     if (expected) {
       const vm = this.add(event.uuid, expected.spec.name, expected)
       vm.apply({ kind: 'arriving' })
@@ -171,7 +176,7 @@ export class Vms {
   /** The memory is here and the CPUs run: from now on this host answers for the VM. */
   #arrived(vm: Vm): void {
     vm.apply({ kind: 'arrived' })
-    vm.apply({ kind: 'resumed' })
+    this.options.incoming.arrived(vm.id)
     if (!vm.record) return
     const change = { migration: null, exit: null, phase: 'started' as const }
     vm.record = { ...vm.record, ...change }
@@ -184,6 +189,8 @@ export class Vms {
 
   #stopped(vm: Vm, detail: StopDetail): void {
     const { clock } = this.options
+    // A migration that failed before the VM was ours: the source has it still.
+    if (vm.state.status === 'migratingTo') return this.forget(vm)
     const byHostSignal = this.#endedByHost.delete(vm.id)
     const exit = exitOf(detail, { asked: vm.asked, byHostSignal, at: clock.wall() })
     this.#down(vm, { exit, migration: null, isPausedByUser: false })

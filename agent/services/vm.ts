@@ -4,6 +4,8 @@ import type { Handlers } from '../../common/server.js'
 import { seconds } from '../../common/units.js'
 import type { VmServiceDefinition } from '../../proto/generated/types/drover/agent/v1/VmService.js'
 import { stampOf } from '../gate.js'
+import type { Incoming } from '../incoming.js'
+import type { MigrationWorld } from '../migration.js'
 import { page, pageOf } from '../pages.js'
 import { pauseVm, rebootVm, resetVm, resumeVm } from '../power-vm.js'
 import type { Requests } from '../requests.js'
@@ -14,6 +16,7 @@ import type { TaskRun, Tasks } from '../tasks.js'
 import { vmMessage } from '../vm-message.js'
 import { vmSpecOf } from '../vm-spec.js'
 import { consoleHandlers } from './console.js'
+import { migrationHandlers } from './migration.js'
 
 type Verb = (world: VmWorld, command: Command, run: TaskRun) => Promise<Record<string, string>>
 
@@ -26,7 +29,10 @@ const commandOf = (fields: Fields) => ({
 const generationOf = (fields: Fields) =>
   fields.integerOr('vmGeneration', 0, 1, Number.MAX_SAFE_INTEGER) || null
 
-export function vmService(world: VmWorld, tasks: Tasks, requests: Requests): Handlers<VmServiceDefinition> {
+export type VmParts = { world: MigrationWorld; incoming: Incoming; tasks: Tasks; requests: Requests }
+
+export function vmService(parts: VmParts): Handlers<VmServiceDefinition> {
+  const { world, tasks, requests } = parts
   const command = (method: string, verb: Verb, interrupts = false) =>
     unary({
       check: commandOf,
@@ -71,6 +77,7 @@ export function vmService(world: VmWorld, tasks: Tasks, requests: Requests): Han
     pauseVm: command('PauseVm', pauseVm),
     resumeVm: command('ResumeVm', resumeVm),
     destroyVm: command('DestroyVm', destroyVm, true),
+    ...migrationHandlers(parts),
     ...consoleHandlers(world, requests),
     getVm: unary({
       check: fields => fields.uuid('vmId'),

@@ -13,7 +13,13 @@ import type { Certificates } from '../../common/tls.js'
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
 const day = 86_400_000
 
-export type Leaf = { uris: string[]; notBefore?: Date; notAfter?: Date; commonName?: string }
+export type Leaf = {
+  uris: string[]
+  addresses?: string[]
+  notBefore?: Date
+  notAfter?: Date
+  commonName?: string
+}
 
 /** A throw-away certificate authority for tests. */
 export async function authority(name = 'test authority') {
@@ -42,7 +48,10 @@ export async function authority(name = 'test authority') {
       publicKey: own.publicKey,
       signingKey: keys.privateKey,
       extensions: [
-        new SubjectAlternativeNameExtension(leaf.uris.map(value => ({ type: 'url' as const, value }))),
+        new SubjectAlternativeNameExtension([
+          ...leaf.uris.map(value => ({ type: 'url' as const, value })),
+          ...(leaf.addresses ?? []).map(value => ({ type: 'ip' as const, value }))
+        ]),
         new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth])
       ]
     })

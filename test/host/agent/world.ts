@@ -1,11 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { openSync } from 'node:fs'
 import { join } from 'node:path'
 import { PrivateLibvirtd } from '../libvirt/private-libvirtd.js'
-import { AgentClient } from './client.js'
+import { AgentClient, type Answer } from './client.js'
 
 // Built by `npm test`: starting from source takes many times longer.
 const main = join(import.meta.dirname, '../../../dist/agent/main.js')
@@ -16,17 +16,28 @@ export class AgentWorld {
   readonly libvirtd: PrivateLibvirtd
   readonly client: AgentClient
   #agent: ChildProcess | null = null
-  readonly #settings: string
+  readonly #settings: Record<string, string | number | boolean>
 
-  static async start(settings = '', variables: Record<string, string> = {}): Promise<AgentWorld> {
+  /** `prepare` puts into the state directory what an enrolment would have. */
+  static async start(
+    settings: Record<string, string | number | boolean> = {},
+    variables: Record<string, string> = {},
+    prepare: (stateDirectory: string) => Promise<void> = async () => {}
+  ): Promise<AgentWorld> {
     const root = await mkdtemp('/tmp/drover-agent-')
     const libvirtd = await PrivateLibvirtd.start()
     const world = new AgentWorld(root, libvirtd, settings)
+    await mkdir(join(root, 'state'))
+    await prepare(join(root, 'state'))
     await world.startAgent(variables)
     return world
   }
 
-  private constructor(root: string, libvirtd: PrivateLibvirtd, settings: string) {
+  private constructor(
+    root: string,
+    libvirtd: PrivateLibvirtd,
+    settings: Record<string, string | number | boolean>
+  ) {
     this.root = root
     this.libvirtd = libvirtd
     this.#settings = settings
@@ -43,10 +54,12 @@ export class AgentWorld {
       import_directory: join(this.root, 'import'),
       libvirt_socket: this.libvirtd.socket,
       migration_tls_directory: join(this.root, 'pki'),
-      log_level: 'debug'
+      log_level: 'debug',
+      unsafe_without_sanlock: true,
+      ...this.#settings
     }
     const lines = Object.entries(standard).map(([name, value]) => `${name} = ${JSON.stringify(value)}`)
-    await writeFile(config, `${lines.join('\n')}\nunsafe_without_sanlock = true\n${this.#settings}\n`)
+    await writeFile(config, `${lines.join('\n')}\n`)
     const log = openSync(join(this.root, 'log'), 'a')
     const env = { ...process.env, NODE_ENV: 'test', ...variables }
     const args = [main, 'serve', '--config', config]
@@ -77,8 +90,7 @@ export class AgentWorld {
     return readFile(join(this.root, 'log'), 'utf8')
   }
 
-  async vm(vmId: string): Promise<Record<string, any> | null> {
-    // eslint-disable-line @typescript-eslint/no-explicit-any
+  async vm(vmId: string): Promise<Answer | null> {
     return this.client.call('vm', 'GetVm', { vmId }).catch(() => null)
   }
 
