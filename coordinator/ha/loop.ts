@@ -86,6 +86,11 @@ export class HaLoop {
     return this.#fences.get(hostId)?.lastMissing ?? ''
   }
 
+  /** Since when every read of a host's power devices has said off. */
+  offSince(hostId: string): Seconds | null {
+    return this.#fences.get(hostId)?.reading.offSince ?? null
+  }
+
   #decideCluster({ policy, hosts }: WatchedCluster, now: Seconds): HostDecision[] {
     const cluster = {
       hosts: hosts.length,

@@ -1,0 +1,276 @@
+import type { Clock } from '../../common/clock.js'
+import { Fault } from '../../common/fault.js'
+import { seconds, type Seconds } from '../../common/units.js'
+import type { AllJobs } from '../jobs/kinds.js'
+import { startContext } from '../jobs/start-steps.js'
+import { holdersOf } from '../store/claims.js'
+import { clusters, type Cluster } from '../store/clusters.js'
+import { addHostDecision } from '../store/decisions.js'
+import { addEvent } from '../store/events.js'
+import { host, hostsOfCluster, nextHostGeneration, noteHost, vmsOn, type Host } from '../store/hosts.js'
+import { jobOrNull } from '../store/jobs.js'
+import type { Tx } from '../store/query.js'
+import type { Store } from '../store/store.js'
+import { noteVm, vm, vms, type Vm } from '../store/vms.js'
+import type { HaPolicy } from './decide.js'
+import type { PowerDevice, RunFenceAgent } from './fencing/power.js'
+import { readPowerRound, switchPower } from './fencing/power.js'
+import { Healths } from './host-health.js'
+import type { LeaseReports } from './lease-reports.js'
+import { readLease } from './lease-reading.js'
+import type { HaWorld, HostDecision, WatchedCluster, WatchedHost } from './loop.js'
+import { markLost, markUnknown, noteOf } from './lost-vms.js'
+import type { FailedVm } from './restart-policy.js'
+
+export type StoreWorldOptions = {
+  store: Store
+  clock: Clock
+  jobs: AllJobs
+  /** Whether the host's stream is up and its last heartbeat is fresh. */
+  isHeard(hostId: string): boolean
+  /** The power devices of a host with their secrets. */
+  devices(host: Host): PowerDevice[]
+  runFenceAgent: RunFenceAgent
+  leases: LeaseReports
+}
+
+/** Restarts of one VM in this life of the coordinator. */
+type Restarts = { at: Seconds[]; lastAttempt: Seconds | null; lastJob: string | null; failed: number }
+
+const startsAtOnce = 20
+/** Streams need a moment after the coordinator's start; until then nobody is called silent. */
+const firstContact = seconds(5)
+const hour = seconds(3600)
+
+/** The HA loop's world in production: the store, the watch streams, and fence agents on other hosts. */
+export class StoreWorld implements HaWorld {
+  readonly #options: StoreWorldOptions
+  readonly #healths = new Healths()
+  readonly #restarts = new Map<string, Restarts>()
+  readonly #started: Seconds
+
+  constructor(options: StoreWorldOptions) {
+    this.#options = options
+    this.#started = options.clock.monotonic()
+  }
+
+  uptime(): Seconds {
+    return seconds(this.#options.clock.monotonic() - this.#started)
+  }
+
+  clusters(): WatchedCluster[] {
+    const { read } = this.#options.store
+    return clusters(read).map(row => ({
+      clusterId: row.id,
+      policy: policyOf(row),
+      hosts: hostsOfCluster(read, row.id)
+        .filter(host => this.#isWatched(host))
+        .map(host => this.#watched(host))
+    }))
+  }
+
+  /** A host in maintenance runs nothing; one that never enrolled has no agent. */
+  #isWatched({ id, mode, health }: Host): boolean {
+    if (mode === 'pending' || mode === 'maintenance') return false
+    if (this.#options.isHeard(id)) return true
+    return health !== 'initializing' && this.uptime() > firstContact
+  }
+
+  #watched(row: Host): WatchedHost {
+    const { store, clock, isHeard, leases } = this.#options
+    const now = clock.monotonic()
+    return {
+      hostId: row.id,
+      name: row.name,
+      health: this.#healths.of(row, now),
+      hasPowerDevices: row.power.isEnabled && row.power.devices.length > 0,
+      seen: {
+        isHeard: isHeard(row.id),
+        hasNewBoot: row.lostBootId !== '' && row.bootId !== row.lostBootId,
+        lease: readLease(leases.about(row, now)),
+        managesStorageDomain: false,
+        vmCount: vmsOn(store.read, row.id),
+        isConfirmedByOperator: row.proof === 'operator',
+        isKdumping: false
+      }
+    }
+  }
+
+  commit(decisions: HostDecision[]): void {
+    this.#options.store.transaction(tx => {
+      for (const decision of decisions) this.#commitOne(tx, decision)
+    })
+    for (const { host, decision } of decisions) this.#healths.set(host.hostId, decision.health)
+  }
+
+  #commitOne(tx: Tx, { host: { hostId, health: before }, decision, inputs }: HostDecision): void {
+    const now = this.#options.clock.wall()
+    const row = host(tx, hostId)
+    const { health, actions, missing } = decision
+    const isNew = health.kind !== before.kind || row.health !== health.kind
+    noteHost(tx, hostId, {
+      missing,
+      ...(isNew && { health: health.kind, healthSince: now }),
+      ...(isNew && health.kind === 'connecting' && { lostBootId: row.bootId }),
+      ...(health.kind === 'non_responsive' && { fences: health.fences }),
+      ...(health.kind === 'proven_stopped' && { proof: health.proof }),
+      ...(health.kind === 'up' && { proof: '', fences: 0, lostBootId: '' }),
+      ...(actions.includes('powerOff') && { lastFence: now })
+    })
+    if (isNew) this.#tell(tx, row, decision, now)
+    addHostDecision(tx, { hostId, time: now, health: health.kind, missing, inputs })
+    if (actions.includes('markVmsUnknown')) markUnknown(tx, hostId)
+    if (actions.includes('restartAllVms')) markLost(tx, row, proofOf(decision), now)
+    if (isNew && health.kind === 'proven_stopped') nextHostGeneration(tx, hostId)
+    if (actions.includes('powerOff')) {
+      const text = `host ${row.name} is switched off by its power device`
+      addEvent(tx, { severity: 'alert', kind: 'host.fencing', text, objects: { host: hostId } }, now)
+    }
+  }
+
+  #tell(tx: Tx, { id, name }: Host, { health, missing }: HostDecision['decision'], now: number): void {
+    const [severity, text] = wordsFor(
+      health.kind,
+      name,
+      health.kind === 'proven_stopped' ? health.proof : missing
+    )
+    addEvent(tx, { severity, kind: `host.${health.kind}`, text, objects: { host: id } }, now)
+  }
+
+  failedVms(): FailedVm[] {
+    const { store } = this.#options
+    return vms(store.read)
+      .filter(row => this.#isFailed(row))
+      .map(row => this.#failed(row))
+  }
+
+  /** Down by a crash or with its host; or of a silent host, and its lease will tell. */
+  #isFailed(row: Vm): boolean {
+    if (!row.wantedRunning || row.isExternal || row.phase !== 'ok' || !row.isHa) return false
+    if (row.status === 'down') return ['crashed', 'failed', 'lost'].includes(row.exitReason)
+    if (row.status !== 'unknown' || row.leaseStorageDomainId === null || row.hostId === null) return false
+    return host(this.#options.store.read, row.hostId).health === 'non_responsive'
+  }
+
+  #failed(row: Vm): FailedVm {
+    const { store, clock } = this.#options
+    const restarts = this.#restartsOf(row.id)
+    const last = restarts.lastJob === null ? null : jobOrNull(store.read, restarts.lastJob)
+    if (last?.ended && restarts.lastJob !== null) {
+      restarts.failed = last.state === 'undone' ? restarts.failed + 1 : 0
+      restarts.lastJob = null
+    }
+    return {
+      vmId: row.id,
+      name: row.name,
+      priority: row.priority,
+      isHa: row.isHa,
+      hasLease: row.leaseStorageDomainId !== null,
+      recentRestarts: restarts.at.filter(at => clock.monotonic() - at < hour).length,
+      lastAttempt: restarts.lastAttempt,
+      lastAttemptFailed: restarts.failed > 0,
+      failedAttempts: restarts.failed,
+      hasJob: holdersOf(store.read, 'vm', row.id).length > 0
+    }
+  }
+
+  freeStarts(): number {
+    const { store } = this.#options
+    const starting = vms(store.read).filter(({ status }) => status === 'wait_for_launch').length
+    return Math.max(0, startsAtOnce - starting)
+  }
+
+  restart(vmIds: string[]): void {
+    for (const vmId of vmIds) {
+      try {
+        this.#restartOne(vmId)
+      } catch (error) {
+        // A job took the VM meanwhile; the next tick looks again.
+        if (!Fault.is(error, 'BUSY')) throw error
+      }
+    }
+  }
+
+  #restartOne(vmId: string): void {
+    const { store, jobs, clock } = this.#options
+    const jobId = store.transaction(tx => {
+      const row = vm(tx, vmId)
+      const proof = row.status === 'unknown' ? 'lease_free' : (noteOf(row)?.proof ?? 'down')
+      const text = `VM ${row.name} is restarted (proof: ${proof.replaceAll('_', ' ')})`
+      addEvent(tx, { severity: 'warning', kind: 'vm.restarting', text, objects: { vm: vmId } }, clock.wall())
+      noteVm(tx, vmId, { restartsJson: null })
+      return jobs.create(tx, 'vm.restart', {
+        context: {
+          ...startContext(vmId),
+          preferredHostId: row.status === 'unknown' ? null : row.hostId,
+          proof,
+          leaseStorageDomainId: row.leaseStorageDomainId
+        },
+        objects: { vm: vmId },
+        claims: [{ type: 'vm', id: vmId, mode: 'change' }],
+        actor: 'system'
+      })
+    })
+    const now = clock.monotonic()
+    const restarts = this.#restartsOf(vmId)
+    Object.assign(restarts, { lastAttempt: now, lastJob: jobId })
+    restarts.at = [...restarts.at.filter(at => now - at < hour), now]
+  }
+
+  #restartsOf(vmId: string): Restarts {
+    const known = this.#restarts.get(vmId)
+    if (known) return known
+    const fresh: Restarts = { at: [], lastAttempt: null, lastJob: null, failed: 0 }
+    this.#restarts.set(vmId, fresh)
+    return fresh
+  }
+
+  readPower(hostId: string, signal: AbortSignal) {
+    const { store, devices, runFenceAgent } = this.#options
+    return readPowerRound(devices(host(store.read, hostId)), this.#proxiesFor(hostId), runFenceAgent, signal)
+  }
+
+  powerOff(hostId: string, signal: AbortSignal) {
+    const { store, devices, runFenceAgent } = this.#options
+    return switchPower(
+      'off',
+      devices(host(store.read, hostId)),
+      this.#proxiesFor(hostId),
+      runFenceAgent,
+      signal
+    )
+  }
+
+  /** Other hosts of the cluster that are up. */
+  #proxiesFor(hostId: string): string[] {
+    const { store, isHeard } = this.#options
+    const { clusterId } = host(store.read, hostId)
+    const others = hostsOfCluster(store.read, clusterId).filter(({ id }) => id !== hostId && isHeard(id))
+    return others.map(({ id }) => id)
+  }
+}
+
+const proofOf = ({ health }: HostDecision['decision']) =>
+  health.kind === 'proven_stopped' ? health.proof : 'returned'
+
+function policyOf(row: Cluster): HaPolicy {
+  return {
+    silence: seconds(row.silenceSeconds),
+    isFencingEnabled: row.fencingEnabled === 1,
+    statusGap: seconds(row.statusGapSeconds),
+    startGrace: seconds(row.startGraceSeconds)
+  }
+}
+
+function wordsFor(kind: string, name: string, why: string): ['info' | 'warning' | 'alert', string] {
+  switch (kind) {
+    case 'up':
+      return ['info', `host ${name} is up`]
+    case 'connecting':
+      return ['warning', `host ${name} is silent`]
+    case 'proven_stopped':
+      return ['alert', `host ${name} is proven to run nothing (${why.replaceAll('_', ' ')})`]
+    default:
+      return ['alert', `host ${name} does not respond: ${why}`]
+  }
+}
