@@ -16,7 +16,7 @@ const usage = `usage: drover-agent format list
        drover-agent format encode KIND FILE    print the bytes that JSON describes
 
 FILE may be gzipped; - is the standard input. What bytes do not say themselves can be stated with
---alignment BYTES and --sector-size 512|4096.
+--alignment BYTES and --sector-size 512|4096. --full shows more where the plain view leaves something out.
 `
 
 /** Where the command prints; tests collect it. */
@@ -66,6 +66,10 @@ function parseArguments(argv: string[]): Request | null {
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i] ?? ''
     if (word === '--json') continue // the output is JSON anyway
+    if (word === '--full') {
+      options.full = true
+      continue
+    }
     if (word === '--alignment' || word === '--sector-size') {
       const value = Number(argv[++i])
       if (word === '--alignment' && [1, 2, 4, 8].includes(value / 2 ** 20)) options.alignment = value

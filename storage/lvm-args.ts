@@ -69,16 +69,18 @@ function withoutDriver(command: LvmCommand, options: LvmOptions): string[] {
   return ['--driverloaded', 'n', ...(command.kind === 'createLv' ? ['-an', '-Zn'] : [])]
 }
 
-function verbAndOperands(command: LvmCommand): [verb: string, ...rest: string[]] {
-  const paths = (vg: string, lvs: string[]) => lvs.map(lv => `${vg}/${lv}`)
-  const quiet = ['--autobackup', 'n']
+type OnVolumes = Extract<LvmCommand, { lv: unknown } | { lvs: unknown }>
+type OnGroups = Exclude<LvmCommand, OnVolumes>
+type Words = [verb: string, ...rest: string[]]
+
+function verbAndOperands(command: LvmCommand): Words {
+  return 'lv' in command || 'lvs' in command ? onVolumes(command) : onGroups(command)
+}
+
+function onGroups(command: OnGroups): Words {
   switch (command.kind) {
     case 'listVg':
       return ['vgs', ...report, '-o', vgFields.join(','), command.vg]
-    case 'listLvs': {
-      const target = command.lv === null ? command.vg : `${command.vg}/${command.lv}`
-      return ['lvs', ...report, '-o', lvFields.join(','), target]
-    }
     case 'listPvs':
       return ['pvs', ...report, '-o', pvFields.join(','), ...command.pvs]
     case 'createPvs': {
@@ -94,43 +96,6 @@ function verbAndOperands(command: LvmCommand): [verb: string, ...rest: string[]]
     }
     case 'changeVgTags':
       return ['vgchange', ...tagChange(command), command.vg]
-    case 'createLv': {
-      const size = ['--contiguous', 'n', '--size', `${command.mebibytes}m`, '--wipesignatures', 'n']
-      const name = [...tagged('--addtag', command.tags), '--name', command.lv, command.vg]
-      return ['lvcreate', ...quiet, ...size, ...name, ...(command.pv === null ? [] : [command.pv])]
-    }
-    case 'changeLvTags':
-      return ['lvchange', ...quiet, ...tagChange(command), ...paths(command.vg, command.lvs)]
-    case 'activateLvs':
-      return ['lvchange', ...quiet, '--available', 'y', ...paths(command.vg, command.lvs)]
-    case 'deactivateLvs':
-      return ['lvchange', ...quiet, '--available', 'n', ...paths(command.vg, command.lvs)]
-    case 'refreshLvs':
-      return ['lvchange', '--refresh', ...paths(command.vg, command.lvs)]
-    case 'extendLv': {
-      const driver = command.refresh ? [] : ['--driverloaded', 'n']
-      return [
-        'lvextend',
-        ...quiet,
-        ...driver,
-        '--size',
-        `${command.mebibytes}m`,
-        `${command.vg}/${command.lv}`
-      ]
-    }
-    case 'reduceLv': {
-      const force = [...(command.force ? ['--force'] : []), ...(command.ignoreFs ? ['--fs', 'ignore'] : [])]
-      return [
-        'lvreduce',
-        ...quiet,
-        ...force,
-        '--size',
-        `${command.mebibytes}m`,
-        `${command.vg}/${command.lv}`
-      ]
-    }
-    case 'removeLvs':
-      return ['lvremove', '-f', ...quiet, ...paths(command.vg, command.lvs)]
     case 'checkVg':
       return ['vgck', command.vg]
     case 'deactivateVg':
@@ -145,6 +110,43 @@ function verbAndOperands(command: LvmCommand): [verb: string, ...rest: string[]]
       return ['pvmove', command.from, ...command.to]
     case 'reduceVg':
       return ['vgreduce', command.vg, ...command.pvs]
+  }
+}
+
+const withoutBackup = ['--autobackup', 'n']
+
+function onVolumes(command: OnVolumes): Words {
+  const paths = 'lvs' in command ? command.lvs.map(lv => `${command.vg}/${lv}`) : []
+  switch (command.kind) {
+    case 'listLvs': {
+      const target = command.lv === null ? command.vg : `${command.vg}/${command.lv}`
+      return ['lvs', ...report, '-o', lvFields.join(','), target]
+    }
+    case 'createLv': {
+      const size = ['--contiguous', 'n', '--size', `${command.mebibytes}m`, '--wipesignatures', 'n']
+      const name = [...tagged('--addtag', command.tags), '--name', command.lv, command.vg]
+      return ['lvcreate', ...withoutBackup, ...size, ...name, ...(command.pv === null ? [] : [command.pv])]
+    }
+    case 'changeLvTags':
+      return ['lvchange', ...withoutBackup, ...tagChange(command), ...paths]
+    case 'activateLvs':
+      return ['lvchange', ...withoutBackup, '--available', 'y', ...paths]
+    case 'deactivateLvs':
+      return ['lvchange', ...withoutBackup, '--available', 'n', ...paths]
+    case 'refreshLvs':
+      return ['lvchange', '--refresh', ...paths]
+    case 'extendLv': {
+      const driver = command.refresh ? [] : ['--driverloaded', 'n']
+      const size = ['--size', `${command.mebibytes}m`]
+      return ['lvextend', ...withoutBackup, ...driver, ...size, `${command.vg}/${command.lv}`]
+    }
+    case 'reduceLv': {
+      const force = [...(command.force ? ['--force'] : []), ...(command.ignoreFs ? ['--fs', 'ignore'] : [])]
+      const size = ['--size', `${command.mebibytes}m`]
+      return ['lvreduce', ...withoutBackup, ...force, ...size, `${command.vg}/${command.lv}`]
+    }
+    case 'removeLvs':
+      return ['lvremove', '-f', ...withoutBackup, ...paths]
   }
 }
 

@@ -55,16 +55,14 @@ function sortWords(rest: readonly string[]): Words | null {
 }
 
 function readCommand(verb: string, words: Words): LvmCommand | null {
-  const { operands, options, flags, add, remove } = words
+  return verb.startsWith('lv') ? readOnVolumes(verb, words) : readOnGroups(verb, words)
+}
+
+function readOnGroups(verb: string, { operands, options, flags, add, remove }: Words): LvmCommand | null {
   const [first = '', ...others] = operands
-  const [vg = '', lv = null] = first.split('/')
-  const lvs = operands.map(operand => operand.slice(vg.length + 1))
-  const mebibytes = Number(/^(\d+)m$/.exec(options.get('--size') ?? '')?.[1] ?? -1)
   switch (verb) {
     case 'vgs':
-      return { kind: 'listVg', vg }
-    case 'lvs':
-      return { kind: 'listLvs', vg, lv }
+      return { kind: 'listVg', vg: first }
     case 'pvs':
       return { kind: 'listPvs', pvs: operands }
     case 'pvcreate':
@@ -74,46 +72,12 @@ function readCommand(verb: string, words: Words): LvmCommand | null {
     case 'vgcreate':
       return { kind: 'createVg', vg: first, pvs: others, tags: add }
     case 'vgchange':
-      return options.has('--available')
-        ? { kind: 'deactivateVg', vg }
-        : { kind: 'changeVgTags', vg, remove, add }
-    case 'lvcreate':
-      return {
-        kind: 'createLv',
-        vg,
-        lv: options.get('--name') ?? '',
-        mebibytes,
-        tags: add,
-        pv: others[0] ?? null
-      }
-    case 'lvchange':
-      if (flags.has('--refresh')) return { kind: 'refreshLvs', vg, lvs }
-      if (options.get('--available') === 'y') return { kind: 'activateLvs', vg, lvs }
-      if (options.get('--available') === 'n') return { kind: 'deactivateLvs', vg, lvs }
-      return { kind: 'changeLvTags', vg, lvs, remove, add }
-    case 'lvextend':
-      return {
-        kind: 'extendLv',
-        vg,
-        lv: lv ?? '',
-        mebibytes,
-        refresh: options.get('--driverloaded') !== 'n'
-      }
-    case 'lvreduce':
-      return {
-        kind: 'reduceLv',
-        vg,
-        lv: lv ?? '',
-        mebibytes,
-        force: flags.has('--force'),
-        ignoreFs: options.get('--fs') === 'ignore'
-      }
-    case 'lvremove':
-      return { kind: 'removeLvs', vg, lvs }
+      if (options.has('--available')) return { kind: 'deactivateVg', vg: first }
+      return { kind: 'changeVgTags', vg: first, remove, add }
     case 'vgck':
-      return { kind: 'checkVg', vg }
+      return { kind: 'checkVg', vg: first }
     case 'vgremove':
-      return { kind: 'removeVg', vg }
+      return { kind: 'removeVg', vg: first }
     case 'vgextend':
       return { kind: 'extendVg', vg: first, pvs: others }
     case 'pvresize':
@@ -122,6 +86,35 @@ function readCommand(verb: string, words: Words): LvmCommand | null {
       return { kind: 'movePv', from: first, to: others }
     case 'vgreduce':
       return { kind: 'reduceVg', vg: first, pvs: others }
+    default:
+      return null
+  }
+}
+
+function readOnVolumes(verb: string, { operands, options, flags, add, remove }: Words): LvmCommand | null {
+  const [first = '', second = null] = operands
+  const [vg = '', lv = ''] = first.split('/')
+  const lvs = operands.map(operand => operand.slice(vg.length + 1))
+  const mebibytes = Number(/^(\d+)m$/.exec(options.get('--size') ?? '')?.[1] ?? -1)
+  const available = options.get('--available')
+  switch (verb) {
+    case 'lvs':
+      return { kind: 'listLvs', vg, lv: lv === '' ? null : lv }
+    case 'lvcreate':
+      return { kind: 'createLv', vg, lv: options.get('--name') ?? '', mebibytes, tags: add, pv: second }
+    case 'lvchange':
+      if (flags.has('--refresh')) return { kind: 'refreshLvs', vg, lvs }
+      if (available === 'y') return { kind: 'activateLvs', vg, lvs }
+      if (available === 'n') return { kind: 'deactivateLvs', vg, lvs }
+      return { kind: 'changeLvTags', vg, lvs, remove, add }
+    case 'lvextend':
+      return { kind: 'extendLv', vg, lv, mebibytes, refresh: options.get('--driverloaded') !== 'n' }
+    case 'lvreduce': {
+      const force = flags.has('--force')
+      return { kind: 'reduceLv', vg, lv, mebibytes, force, ignoreFs: options.get('--fs') === 'ignore' }
+    }
+    case 'lvremove':
+      return { kind: 'removeLvs', vg, lvs }
     default:
       return null
   }

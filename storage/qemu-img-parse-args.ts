@@ -1,4 +1,5 @@
-import { bytes } from '../common/units.js'
+import { type Bytes, bytes } from '../common/units.js'
+import { FormatError } from './format/format-error.js'
 import type { VolumeFormat } from './format/volume-metadata.js'
 import type { ConvertInto, MeasureDepth, QemuImgCommand } from './qemu-img-args.js'
 
@@ -42,7 +43,7 @@ function parseDiscard(rest: readonly string[]): QemuImgCommand | null {
   const [path] = operands
   if (path === undefined) return null
   if (!flags.has('--zeroout')) return { kind: 'discardDevice', path }
-  return { kind: 'zeroDevice', path, length: bytes(Number(options.get('--length'))) }
+  return { kind: 'zeroDevice', path, length: sizeOf(options.get('--length')) }
 }
 
 function sortWords(words: readonly string[]): Words {
@@ -63,12 +64,11 @@ function readCommand(verb: string, { options, flags, operands }: Words): QemuImg
   const backing = options.get('-b')
   switch (verb) {
     case 'create':
-      if (backing === undefined)
-        return { kind: 'createBase', format, path: first, size: bytes(Number(second)) }
+      if (backing === undefined) return { kind: 'createBase', format, path: first, size: sizeOf(second) }
       return {
         kind: 'createChild',
         path: first,
-        size: bytes(Number(second)),
+        size: sizeOf(second),
         parentId: backing,
         parentFormat
       }
@@ -95,10 +95,15 @@ function readCommand(verb: string, { options, flags, operands }: Words): QemuImg
     case 'amend':
       return { kind: 'amend', path: first }
     case 'resize':
-      return { kind: 'resize', path: first, size: bytes(Number(second)) }
+      return { kind: 'resize', path: first, size: sizeOf(second) }
     default:
       return null
   }
+}
+
+function sizeOf(word: string | undefined): Bytes {
+  if (word !== undefined && /^\d{1,15}$/.test(word)) return bytes(Number(word))
+  throw new FormatError('invalid', `${word} is no size in a command line of ours`)
 }
 
 const formatOf = (word: string | undefined): VolumeFormat => (word === 'raw' ? 'raw' : 'qcow2')
@@ -123,22 +128,31 @@ function parseBitmap(
     kind: 'addBitmap',
     path,
     name,
-    granularity: granularity === undefined ? null : bytes(Number(granularity))
+    granularity: granularity === undefined ? null : sizeOf(granularity)
   }
 }
 
-type FileNode = { driver: string; filename: string }
-type MeasureNode = { file: FileNode; backing?: { driver: string; file: FileNode } | null }
+const filePattern = '\\{"driver": "(host_device|file)", "filename": ("(?:[^"\\\\]|\\\\.)*")\\}'
+const backingPattern = `, "backing": (?:(null)|\\{"driver": "(raw|qcow2)", "file": ${filePattern}(?:, "backing": null)?\\})`
+const nodePattern = new RegExp(`^json:\\{"file": ${filePattern}, "driver": "qcow2"(?:${backingPattern})?\\}$`)
 
 function parseMeasure(text: string, inUse: boolean): QemuImgCommand | null {
-  if (!text.startsWith('json:')) return null
-  const node = JSON.parse(text.slice(5)) as MeasureNode
-  const onBlock = node.file.driver === 'host_device'
-  return { kind: 'measure', path: node.file.filename, onBlock, inUse, depth: depthOf(node) }
+  const match = nodePattern.exec(text)
+  if (match === null) return null
+  const [, driver, path = '""', nothing, baseFormat, , basePath = '""'] = match
+  const depth: MeasureDepth =
+    nothing !== undefined
+      ? { kind: 'layer' }
+      : baseFormat === undefined
+        ? { kind: 'chain' }
+        : { kind: 'pair', base: { format: formatOf(baseFormat), path: unquoted(basePath) } }
+  return { kind: 'measure', path: unquoted(path), onBlock: driver === 'host_device', inUse, depth }
 }
 
-function depthOf({ backing }: MeasureNode): MeasureDepth {
-  if (backing === undefined) return { kind: 'chain' }
-  if (backing === null) return { kind: 'layer' }
-  return { kind: 'pair', base: { format: formatOf(backing.driver), path: backing.file.filename } }
+function unquoted(text: string): string {
+  try {
+    return String(JSON.parse(text))
+  } catch {
+    throw new FormatError('invalid', `${text.slice(0, 100)} is no quoted path`)
+  }
 }

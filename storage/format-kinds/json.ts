@@ -1,4 +1,6 @@
+import { type Bytes, bytes } from '../../common/units.js'
 import { FormatError } from '../format/format-error.js'
+import { alignments } from '../format/leases-layout.js'
 
 export type Json = null | boolean | number | string | bigint | Json[] | { [key: string]: Json }
 export type JsonObject = { [key: string]: Json }
@@ -80,6 +82,33 @@ export class At {
     const value = this.bigint()
     if (value > largest || value < -largest) throw this.wrong('an integer below 2^53')
     return Number(value)
+  }
+
+  size(): Bytes {
+    const value = this.number()
+    if (value < 0 || value > 2 ** 52) throw this.wrong('a size in bytes, at most 4 PiB')
+    return bytes(value)
+  }
+
+  /** The room of a sanlock lease. */
+  alignment(): Bytes {
+    const value = this.size()
+    if (!alignments.includes(value)) throw this.wrong('1, 2, 4 or 8 MiB')
+    return value
+  }
+
+  /** A number of 32 bits. */
+  word(): number {
+    const value = this.number()
+    if (value < 0 || value > 0xffffffff) throw this.wrong('a number of 32 bits')
+    return value
+  }
+
+  /** A number of 64 bits. */
+  longWord(): bigint {
+    const value = this.bigint()
+    if (value < 0n || value >= 2n ** 64n) throw this.wrong('a number of 64 bits')
+    return value
   }
 
   boolean(): boolean {

@@ -123,7 +123,7 @@ export const mailboxPage: Kind = {
     writeSlots(page, inputs.has('slots') ? inputs.get('slots').list() : [])
     const isReply = inputs.has('checksumValid') && !inputs.get('checksumValid').boolean()
     if (!isReply) return sealPage(page)
-    page.writeUInt32LE(inputs.get('checksum').number(), pageSize - 4)
+    page.writeUInt32LE(inputs.get('checksum').word(), pageSize - 4)
     return page
   }
 }

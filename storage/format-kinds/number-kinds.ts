@@ -1,4 +1,4 @@
-import { MiB, bytes } from '../../common/units.js'
+import { MiB } from '../../common/units.js'
 import { FormatError } from '../format/format-error.js'
 import {
   alignmentFor,
@@ -21,7 +21,7 @@ import {
 import { At, type Json, type JsonObject, parseJson } from './json.js'
 import type { Kind } from './kind.js'
 
-const size = (example: At, key: string) => bytes(example.get(key).number())
+const size = (example: At, key: string) => example.get(key).size()
 
 function allocation(example: At): JsonObject {
   const initial = example.has('initialSize') ? size(example, 'initialSize') : null

@@ -1,4 +1,4 @@
-import { type Bytes, bytes } from '../../common/units.js'
+import { type Bytes, MiB } from '../../common/units.js'
 import { FormatError } from '../format/format-error.js'
 import {
   type SanlockRecord,
@@ -27,15 +27,21 @@ function hostJson(hostId: number, record: SanlockRecord): JsonObject {
   }
 }
 
+function seconds16(field: At): number {
+  const value = field.number()
+  if (value < 0 || value > 0xffff) throw field.wrong('a number of 16 bits')
+  return value
+}
+
 function hostRecordOf(host: At): SanlockRecord {
-  const optional = (key: string, otherwise: bigint) => (host.has(key) ? host.get(key).bigint() : otherwise)
+  const optional = (key: string, otherwise: bigint) => (host.has(key) ? host.get(key).longWord() : otherwise)
   const sectorSize = host.has('sectorSize') ? host.get('sectorSize').sectorSize() : 512
-  const alignment = bytes(Number(optional('alignment', 2n ** 20n)))
-  const ioTimeout = Number(optional('ioTimeout', 10n))
+  const alignment = host.has('alignment') ? host.get('alignment').alignment() : MiB(1)
+  const ioTimeout = host.has('ioTimeout') ? seconds16(host.get('ioTimeout')) : 10
   const unused = unusedHostRecord(host.get('lockspace').text(), sectorSize, alignment, ioTimeout)
   return {
     ...unused,
-    ownerId: optional('ownerId', host.get('hostId').bigint()),
+    ownerId: optional('ownerId', host.get('hostId').longWord()),
     ownerGeneration: optional('generation', 0n),
     leaseVersion: optional('leaseVersion', 0n),
     resource: host.has('hostName') ? host.get('hostName').text() : '',
@@ -62,7 +68,7 @@ export const sanlockIds: Kind = {
     return hosts.length > 0 ? hosts : [hostJson(1, first)]
   },
   encode(json) {
-    const hosts = new Map(new At(json).list().map(host => [host.get('hostId').number(), hostRecordOf(host)]))
+    const hosts = new Map(new At(json).list().map(host => [host.get('hostId').word(), hostRecordOf(host)]))
     const [model] = hosts.values()
     if (model === undefined)
       throw new FormatError('missing', 'at least one host is needed to know the lockspace')
@@ -103,19 +109,19 @@ export const sanlockLease: Kind = {
       throw input.get('kind').wrong('a kind of lease')
     return writeSanlockRecord({
       kind,
-      version: input.get('version').number(),
-      alignment: bytes(input.get('alignment').number()),
+      version: input.get('version').word(),
+      alignment: input.get('alignment').alignment(),
       shortHold: input.get('shortHold').boolean(),
       sectorSize: input.get('sectorSize').sectorSize(),
-      hosts: input.get('hosts').bigint(),
-      maxHosts: input.get('maxHosts').bigint(),
-      ownerId: input.get('ownerId').bigint(),
-      ownerGeneration: input.get('generation').bigint(),
-      leaseVersion: input.get('leaseVersion').bigint(),
+      hosts: input.get('hosts').longWord(),
+      maxHosts: input.get('maxHosts').longWord(),
+      ownerId: input.get('ownerId').longWord(),
+      ownerGeneration: input.get('generation').longWord(),
+      leaseVersion: input.get('leaseVersion').longWord(),
       lockspace: input.get('lockspace').text(),
       resource: input.get('resource').text(),
-      timestamp: input.get('timestamp').bigint(),
-      ioTimeout: input.get('ioTimeout').number()
+      timestamp: input.get('timestamp').longWord(),
+      ioTimeout: seconds16(input.get('ioTimeout'))
     })
   }
 }

@@ -54,6 +54,7 @@ export const xleasesIndex: Kind = {
     const sector = options.sectorSize ?? 512
     const alignment = alignmentOf(options, content)
     const index = XleasesIndex.loadForRebuild(content, alignment, sector)
+    if (options.full) return fullJson(index)
     if (index.header.updating) return { error: 'IndexIsUpdating' }
     return { leases: leasesJson(index), ...lookupJson(index) }
   },
@@ -63,11 +64,12 @@ export const xleasesIndex: Kind = {
     const from = (key: string) => (inputs.has(key) ? inputs.get(key) : root.get(key))
     const header: Header = {
       lockspace: from('lockspace').text(),
-      formattedAt: from('mtime').number(),
+      formattedAt: from('mtime').size(),
       updating: false
     }
+    const isUpdating = inputs.has('updating') && inputs.get('updating').boolean()
     const alignment = inputs.has('alignment')
-      ? bytes(inputs.get('alignment').number())
+      ? inputs.get('alignment').alignment()
       : bytes(options.alignment ?? MiB(1))
     const sector = inputs.has('blockSize')
       ? inputs.get('blockSize').sectorSize()
@@ -75,7 +77,21 @@ export const xleasesIndex: Kind = {
     const index = XleasesIndex.load(emptyIndex(header), alignment, sector)
     if (inputs.has('steps')) for (const step of inputs.get('steps').list()) doStep(index, step)
     else if (inputs.has('leases')) putLeases(index, inputs.get('leases'))
-    return index.bytes
+    const content = index.bytes
+    if (isUpdating) encodeHeader({ ...header, updating: true }).copy(content)
+    return content
+  }
+}
+
+/** With the header, and with the numbers of records that cannot be read. */
+function fullJson(index: XleasesIndex): JsonObject {
+  const records = Array.from({ length: recordCount }, (_, record) => record)
+  return {
+    ...headerJson(index.header),
+    alignment: index.alignment,
+    blockSize: index.sectorSize,
+    leases: leasesJson(index),
+    damagedRecords: records.filter(record => index.record(record).kind === 'damaged')
   }
 }
 
@@ -104,7 +120,8 @@ function putLeases(index: XleasesIndex, leases: At): void {
     const record = place.number() / index.alignment - 3
     if (!Number.isInteger(record) || record < 0 || record >= recordCount)
       throw place.wrong('the place of a lease')
-    index.put(leaseId, record)
+    const isUpdating = leases.get(leaseId).has('updating') && leases.get(leaseId).get('updating').boolean()
+    index.put(leaseId, record, isUpdating)
   }
 }
 
@@ -115,7 +132,7 @@ function headerJson(header: Header): JsonObject {
 function headerOf(json: At): Header {
   return {
     lockspace: json.get('lockspace').text(),
-    formattedAt: json.get('mtime').number(),
+    formattedAt: json.get('mtime').size(),
     updating: json.get('updating').boolean()
   }
 }
@@ -129,6 +146,8 @@ function recordJson(record: Buffer): JsonObject {
 /** The offsets of all records of which the example gives one, by the alignment that record 0 implies. */
 function offsetsJson(offsets: At, alignment: Bytes): JsonObject {
   const records = Object.keys(offsets.object())
+  for (const record of records)
+    if (!/^\d{1,4}$/.test(record)) throw offsets.get(record).wrong('the place of a numbered record')
   return Object.fromEntries(records.map(record => [record, leaseOffset(Number(record), alignment)]))
 }
 
@@ -137,7 +156,8 @@ function recordsDocument(
   of: (entry: At, kind: 'record' | 'header', updating: boolean) => JsonObject
 ): Json {
   const root = new At(json)
-  const alignment = bytes(root.get('record0').get('offset').number() / 3)
+  const first = root.get('record0').get('offset')
+  const alignment = new At(first.number() / 3, `a third of ${first.path}`).alignment()
   const entry = (key: string, kind: 'record' | 'header', updating: boolean): JsonObject => ({
     [key]: { ...root.get(key).object(), ...of(root.get(key), kind, updating) }
   })
@@ -184,7 +204,7 @@ export const xleasesRecords: Kind = {
 
 function recomputeWrites(json: Json): Json {
   const root = new At(json)
-  const alignment = bytes(root.get('alignment').number())
+  const alignment = root.get('alignment').alignment()
   const sector = root.get('blockSize').sectorSize()
   const header = { lockspace: '00000000-0000-0000-0000-000000000001', formattedAt: 0 }
   const [whole, first] = formatWrites(header, alignment, sector)

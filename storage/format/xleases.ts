@@ -172,8 +172,10 @@ export class XleasesIndex {
     return { record, offset: leaseOffset(record, this.alignment) }
   }
 
-  put(leaseId: string, record: number): IndexWrite {
-    return this.#change(record, encodeRecord(leaseId, BigInt(leaseOffset(record, this.alignment))))
+  /** `updating` is a mark of old versions; nobody sets it any more. */
+  put(leaseId: string, record: number, updating = false): IndexWrite {
+    const offset = BigInt(leaseOffset(record, this.alignment))
+    return this.#change(record, encodeRecord(leaseId, offset, updating))
   }
 
   /** First the write, then the empty sanlock resource at the lease's offset. */
