@@ -13,8 +13,7 @@ import type { Tx } from '../store/query.js'
 import type { Store } from '../store/store.js'
 import { noteVm, vm, vms, type Vm } from '../store/vms.js'
 import type { HaPolicy } from './decide.js'
-import type { PowerDevice, RunFenceAgent } from './fencing/power.js'
-import { readPowerRound, switchPower } from './fencing/power.js'
+import type { HostPower } from './fencing/host-power.js'
 import { Healths } from './host-health.js'
 import type { LeaseReports } from './lease-reports.js'
 import { readLease } from './lease-reading.js'
@@ -28,9 +27,7 @@ export type StoreWorldOptions = {
   jobs: AllJobs
   /** Whether the host's stream is up and its last heartbeat is fresh. */
   isHeard(hostId: string): boolean
-  /** The power devices of a host with their secrets. */
-  devices(host: Host): PowerDevice[]
-  runFenceAgent: RunFenceAgent
+  power: Pick<HostPower, 'read' | 'switch'>
   leases: LeaseReports
 }
 
@@ -226,27 +223,11 @@ export class StoreWorld implements HaWorld {
   }
 
   readPower(hostId: string, signal: AbortSignal) {
-    const { store, devices, runFenceAgent } = this.#options
-    return readPowerRound(devices(host(store.read, hostId)), this.#proxiesFor(hostId), runFenceAgent, signal)
+    return this.#options.power.read(hostId, signal)
   }
 
   powerOff(hostId: string, signal: AbortSignal) {
-    const { store, devices, runFenceAgent } = this.#options
-    return switchPower(
-      'off',
-      devices(host(store.read, hostId)),
-      this.#proxiesFor(hostId),
-      runFenceAgent,
-      signal
-    )
-  }
-
-  /** Other hosts of the cluster that are up. */
-  #proxiesFor(hostId: string): string[] {
-    const { store, isHeard } = this.#options
-    const { clusterId } = host(store.read, hostId)
-    const others = hostsOfCluster(store.read, clusterId).filter(({ id }) => id !== hostId && isHeard(id))
-    return others.map(({ id }) => id)
+    return this.#options.power.switch(hostId, 'off', signal)
   }
 }
 

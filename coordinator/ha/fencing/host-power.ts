@@ -1,0 +1,84 @@
+import type { Clock } from '../../../common/clock.js'
+import { seconds, type Seconds } from '../../../common/units.js'
+import type { RunFenceAgentRequest } from '../../../proto/generated/types/drover/agent/v1/RunFenceAgentRequest.js'
+import { agentServices } from '../../../proto/load.js'
+import type { Hosts } from '../../jobs/hosts.js'
+import { host, hostsOfCluster, type Host } from '../../store/hosts.js'
+import type { Secrets } from '../../store/secrets.js'
+import type { Store } from '../../store/store.js'
+import type { PowerState } from '../power-reading.js'
+import { readPowerRound, switchPower, type PowerDevice, type RunFenceAgent } from './power.js'
+
+export type HostPowerOptions = {
+  store: Store
+  clock: Clock
+  hosts: Pick<Hosts, 'call'>
+  secrets: Secrets
+  isHeard(hostId: string): boolean
+}
+
+const actions = { status: 'FENCE_ACTION_STATUS', off: 'FENCE_ACTION_OFF', on: 'FENCE_ACTION_ON' } as const
+const powerStates: Record<string, PowerState> = { POWER_STATE_ON: 'on', POWER_STATE_OFF: 'off' }
+const limits: Record<keyof typeof actions, Seconds> = {
+  status: seconds(15),
+  off: seconds(60),
+  on: seconds(60)
+}
+
+/** The power of hosts, through fence agents on the other hosts of their cluster. */
+export class HostPower {
+  readonly #options: HostPowerOptions
+
+  constructor(options: HostPowerOptions) {
+    this.#options = options
+  }
+
+  /** One round over all devices of a host; empty where it has none. */
+  read(hostId: string, signal: AbortSignal): Promise<PowerState[]> {
+    return readPowerRound(this.#devices(hostId), this.#proxies(hostId), this.#run, signal)
+  }
+
+  /** The command only; whether it worked, `read` tells. */
+  switch(hostId: string, action: 'off' | 'on', signal: AbortSignal): Promise<void> {
+    return switchPower(action, this.#devices(hostId), this.#proxies(hostId), this.#run, signal)
+  }
+
+  #devices(hostId: string): PowerDevice[] {
+    const { store, secrets } = this.#options
+    const { power }: Host = host(store.read, hostId)
+    if (!power.isEnabled) return []
+    return power.devices.map(({ fenceAgent, options, secretNames }, index) => ({
+      fenceAgent,
+      options,
+      secretOptions: Object.fromEntries(
+        secretNames.flatMap(name => {
+          const secret = secrets.get(store.read, `host/${hostId}/${index}`, name)
+          return secret ? [[name, secret] as const] : []
+        })
+      )
+    }))
+  }
+
+  #proxies(hostId: string): string[] {
+    const { store, isHeard } = this.#options
+    const others = hostsOfCluster(store.read, host(store.read, hostId).clusterId)
+    return others.filter(({ id }) => id !== hostId && isHeard(id)).map(({ id }) => id)
+  }
+
+  readonly #run: RunFenceAgent = async (
+    proxyHostId,
+    { fenceAgent, options, secretOptions },
+    action,
+    signal
+  ) => {
+    const { clock, hosts } = this.#options
+    const secrets = Object.entries(secretOptions).map(([name, secret]) => [name, secret.reveal()] as const)
+    const request: RunFenceAgentRequest = {
+      ...{ requestId: clock.newId(), fenceAgent, action: actions[action], options },
+      ...{ secretOptions: Object.fromEntries(secrets), timeoutSeconds: limits[action] }
+    }
+    const within = AbortSignal.any([signal, AbortSignal.timeout((limits[action] + 5) * 1000)])
+    const answer = await hosts.call(proxyHostId, agentServices.host.RunFenceAgent, request, within)
+    return { ...answer, powerState: powerStates[answer.powerState] ?? 'unknown' }
+  }
+}
