@@ -25,7 +25,9 @@ export class AgentWorld {
     prepare: (stateDirectory: string) => Promise<void> = async () => {}
   ): Promise<AgentWorld> {
     const root = await mkdtemp('/tmp/drover-agent-')
-    const libvirtd = await PrivateLibvirtd.start()
+    await mkdir(join(root, 'pki'))
+    const qemu = `migrate_tls_x509_cert_dir = "${join(root, 'pki')}"\nmigrate_tls_x509_verify = 1\n`
+    const libvirtd = await PrivateLibvirtd.start({ qemu })
     const world = new AgentWorld(root, libvirtd, settings)
     await mkdir(join(root, 'state'))
     await prepare(join(root, 'state'))

@@ -48,12 +48,12 @@ export class PrivateLibvirtd {
   readonly root: string
   readonly #init: ChildProcess
 
-  /** Up, and answering on its socket. `conf` goes into libvirtd.conf. */
-  static async start({ conf = '' } = {}): Promise<PrivateLibvirtd> {
+  /** Up, and answering on its socket. `conf` goes into libvirtd.conf, `qemu` into qemu.conf. */
+  static async start({ conf = '', qemu = '' } = {}): Promise<PrivateLibvirtd> {
     const root = await mkdtemp(join(tmpdir(), 'drover-libvirtd-'))
     await chmod(root, 0o755)
     await mkdir(join(root, 'etc'))
-    await writeFile(join(root, 'etc/qemu.conf'), qemuConf)
+    await writeFile(join(root, 'etc/qemu.conf'), qemuConf + qemu)
     const common = `unix_sock_group = "root"\nauth_unix_rw = "none"\nhost_uuid = "${randomUUID()}"\n`
     await writeFile(join(root, 'etc/libvirtd.conf'), common + conf)
     for (const directory of directories) await mkdir(directory, { recursive: true })
