@@ -96,6 +96,7 @@ power_on() {
   ) &
   poll 10 test -s "$lab/run/$host.boot" || die "$(cat "$lab/run/$host.log")"
   pid=$(cat "$lab/run/$host.boot")
+  ! unified || leave_cgroup $!
   save_pid "$lab/run/$host.pid" "$pid"
   ip -n "$netns" link del "$veth" 2>/dev/null || true
   ip -n "$netns" link add "$veth" type veth peer name eth0 netns "$pid" address "52:54:00:77:$(mac_byte):$(printf %02x "$number")"

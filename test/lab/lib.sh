@@ -82,6 +82,13 @@ enter_cgroup() {
   done < <(cgroup_trees) 2>/dev/null
 }
 
+# In version 2 a host's systemd cannot use its cgroup while a process from outside sits in it: the one that made the
+# namespaces, and waits for their end, moves aside.
+leave_cgroup() {
+  mkdir -p "/sys/fs/cgroup/$cgroup/outside"
+  echo "$1" >"/sys/fs/cgroup/$cgroup/outside/cgroup.procs"
+}
+
 remove_cgroups() {
   local tree left=0
   while read -r tree; do

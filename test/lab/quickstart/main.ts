@@ -27,7 +27,7 @@ for (const step of story.steps) {
   if (!going) break
 }
 if (!going) await saveLogs()
-await story.close()
+story.close()
 
 if (values.keep) runner.line(`\n${await howToReach(lab)}`)
 else await runner.run({ name: 'take everything down', run: async () => void (await lab.down()) })
