@@ -96,3 +96,18 @@ t.test('requests are read as one object, an array, or lines', async t => {
   t.strictSame(jsonValues('[{"a": 1}, {}]'), [{ a: 1 }, {}])
   t.strictSame(jsonValues('{"a": 1}\n{"a": 2}\n'), [{ a: 1 }, { a: 2 }])
 })
+
+t.test('an address and certificates are enough', async t => {
+  const { overTls, folder } = await fakeCoordinator(t)
+  const port = await overTls()
+  const [ca, cert, key] = ['ca.pem', 'admin.pem', 'admin.key'].map(name => `${folder}/${name}`) as [
+    string,
+    string,
+    string
+  ]
+  const where = ['--address', `127.0.0.1:${port}`, '--ca', ca, '--cert', cert, '--key', key]
+  t.match((await drover('', [...where, 'grpc', 'list'])).out, /^drover\.v1\.VmService$/m)
+  t.match(await drover('', [...where, 'vm', 'list']), { code: 0, out: 'no VMs\n' })
+  const anonymous = await drover('', ['--address', `127.0.0.1:${port}`, '--ca', ca, 'vm', 'list'])
+  t.match(anonymous, { code: 4, err: /UNAUTHENTICATED/ })
+})

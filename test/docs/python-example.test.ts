@@ -9,8 +9,8 @@ const script = 'docs/examples/python/create_vm.py'
 const packaged = existsSync('/usr/lib/python3/dist-packages/grpc')
 const skip = packaged ? false : 'python3-grpcio is not installed'
 
-async function runScript(socket: string, args: string[]) {
-  const run = promisify(execFile)(python, [script, '--address', `unix:${socket}`, ...args], {
+async function runScript(address: string, args: string[]) {
+  const run = promisify(execFile)(python, [script, '--address', address, ...args], {
     timeout: 60_000
   })
   return run.then(
@@ -22,7 +22,7 @@ async function runScript(socket: string, args: string[]) {
 t.test('a Python client without generated code creates and starts a VM', { skip }, async t => {
   const { socket, world } = await fakeCoordinator(t)
   const args = ['--name', 'web', '--cluster', 'main', '--template', 'debian-12', '--memory-mib', '512']
-  const { stdout, stderr, code } = await runScript(socket, args)
+  const { stdout, stderr, code } = await runScript(`unix:${socket}`, args)
   t.equal(code, 0, stderr)
   t.match(stdout, /creating VM web\n {2}vm\.create 0 %[\s\S]*VM web [0-9a-f-]{36} VM_STATUS_UP on host/)
   t.match([...world.vms.values()], [{ name: 'web', memoryBytes: '536870912', status: 'VM_STATUS_UP' }])
@@ -31,8 +31,27 @@ t.test('a Python client without generated code creates and starts a VM', { skip 
 t.test('a Python client is told what is wrong with its request', { skip }, async t => {
   const { socket } = await fakeCoordinator(t)
   const args = ['--name', ' web', '--cluster', 'main', '--template', 'debian-12']
-  const { stderr, code } = await runScript(socket, args)
+  const { stderr, code } = await runScript(`unix:${socket}`, args)
   t.equal(code, 1)
   t.match(stderr, /INVALID_ARGUMENT: vm\.name must not begin or end with a space/)
   t.match(stderr, /BadRequest: field_violations \{\n {2}field: "vm\.name"/)
+})
+
+t.test('it works over TLS with a certificate of the installation', { skip }, async t => {
+  const { overTls, folder, world } = await fakeCoordinator(t)
+  const port = await overTls()
+  const args = ['--ca', `${folder}/ca.pem`, '--cert', `${folder}/admin.pem`, '--key', `${folder}/admin.key`]
+  const vm = [
+    '--server-name',
+    'coordinator.test',
+    '--name',
+    'web',
+    '--cluster',
+    'main',
+    '--template',
+    'debian-12'
+  ]
+  const { stderr, code } = await runScript(`127.0.0.1:${port}`, [...args, ...vm])
+  t.equal(code, 0, stderr)
+  t.equal([...world.vms.values()][0]?.status, 'VM_STATUS_UP')
 })

@@ -16,6 +16,7 @@ const day = 86_400_000
 export type Leaf = {
   uris: string[]
   addresses?: string[]
+  dns?: string[]
   notBefore?: Date
   notAfter?: Date
   commonName?: string
@@ -50,6 +51,7 @@ export async function authority(name = 'test authority') {
       extensions: [
         new SubjectAlternativeNameExtension([
           ...leaf.uris.map(value => ({ type: 'url' as const, value })),
+          ...(leaf.dns ?? []).map(value => ({ type: 'dns' as const, value })),
           ...(leaf.addresses ?? []).map(value => ({ type: 'ip' as const, value }))
         ]),
         new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth])

@@ -1,15 +1,17 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { systemClock } from '../../common/clock.js'
 import { Fault } from '../../common/fault.js'
+import { identityUri } from '../../common/identity.js'
 import { contentHash } from '../../common/ids.js'
 import { bidi, clientStream, serverStream, unary } from '../../common/rpc.js'
 import { RpcServer } from '../../common/server.js'
 import { seconds } from '../../common/units.js'
 import { coordinatorServices as services, descriptorSet, standardServices } from '../../proto/load.js'
+import { authority } from './authority.js'
 import type { Job } from '../../proto/generated/types/drover/v1/Job.js'
 import type { Vm } from '../../proto/generated/types/drover/v1/Vm.js'
 
@@ -22,9 +24,10 @@ type Tap = { teardown(fn: () => unknown): void }
 export async function fakeCoordinator(t: Tap) {
   const folder = mkdtempSync(join(tmpdir(), 'drover-fake-'))
   const socket = join(folder, 'coordinator.sock')
+  const trusted: { installation: string | null } = { installation: null }
   const server = new RpcServer({
     contract: { descriptorSet, standardServices },
-    trust: { installation: () => null, denies: () => false },
+    trust: { installation: () => trusted.installation, denies: () => false },
     log: pino({ level: 'silent' }),
     clock: systemClock
   })
@@ -39,7 +42,24 @@ export async function fakeCoordinator(t: Tap) {
     await server.stop(seconds(0.1))
     rmSync(folder, { recursive: true, force: true })
   })
-  return { socket, world, server }
+  /** Opens the TLS door too; the folder has ca.pem, admin.pem and admin.key. */
+  const overTls = async () => {
+    const installation = randomUUID()
+    trusted.installation = installation
+    const ca = await authority()
+    const own = { uris: [identityUri(installation, 'COORDINATOR', randomUUID())], dns: ['coordinator.test'] }
+    const admin = await ca.issue({ uris: [identityUri(installation, 'ADMIN', 'ann')] })
+    writeFileSync(join(folder, 'ca.pem'), ca.trust)
+    writeFileSync(join(folder, 'admin.pem'), admin.certificate)
+    writeFileSync(join(folder, 'admin.key'), admin.key)
+    return server.listenTls({
+      host: '127.0.0.1',
+      port: 0,
+      certificates: await ca.issue(own),
+      allowAnonymous: true
+    })
+  }
+  return { socket, world, server, folder, overTls }
 }
 
 type Named = { id: string; name: string }
