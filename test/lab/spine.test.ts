@@ -1,0 +1,146 @@
+import t, { type Test } from 'tap'
+import { randomUUID } from 'node:crypto'
+import { GuestConsole } from './guest-console.js'
+import { Lab, poll } from './lab.js'
+import { World } from './world.js'
+
+// The spine under faults, on real hosts: after each of them the VM runs once, its acknowledged writes are on its disk, and
+// the audit finds nothing.
+const world = new World(new Lab('t-spine'))
+const { lab } = world
+
+t.before(() => world.create())
+t.teardown(() => world[Symbol.asyncDispose]())
+
+const start = async (name: string) => {
+  const vmId = await world.createVm(name)
+  const console = new GuestConsole(world.api, vmId)
+  await world.api.job(world.services.vm.StartVm, { vmId })
+  await poll('the writer', 90, async () => (console.acknowledged.length > 0 ? true : null))
+  return { vmId, console }
+}
+const writesOn = (console: GuestConsole) => {
+  const from = console.lastAcknowledged
+  return poll('writes go on', 60, async () => (console.lastAcknowledged > from + 20 ? true : null))
+}
+const remove = async (vmId: string) => {
+  await world.api.job(world.services.vm.StopVm, { vmId, force: true })
+  await world.api.job(world.services.vm.DeleteVm, { vmId })
+}
+/** Hosts on which a QEMU of this VM runs: what is true, whoever says what. */
+const runningOn = async (name: string) => {
+  const on = await Promise.all(
+    world.hypervisors.map(async host => {
+      if (!(await lab.isPowered(host))) return []
+      const list = await lab.shell(
+        host,
+        'for p in $(pgrep -x qemu-system-x86); do tr "\\0" " " </proc/$p/cmdline; done'
+      )
+      return list.includes(name) ? [host] : []
+    })
+  )
+  return on.flat()
+}
+const clean = async (t: Test) => t.strictSame(await world.violations(), [], 'the audit finds nothing')
+const whenUp = (vmId: string, generation: bigint, seconds = 240) =>
+  poll('the VM runs again', seconds, async () => {
+    const vm = await world.vm(vmId)
+    return vm.status === 'VM_STATUS_UP' && BigInt(vm.vmGeneration) === generation ? vm : null
+  })
+
+t.test('an agent and a libvirtd that are killed lose no VM', async t => {
+  const { vmId, console } = await start('kept')
+  const before = await world.vm(vmId)
+  const host = world.nameOf(before.hostId)
+  for (const part of ['agent', 'libvirtd'] as const) {
+    await lab.kill(host, part)
+    await writesOn(console)
+    await world.whenUp(host)
+    const vm = await whenUp(vmId, BigInt(before.vmGeneration))
+    t.equal(vm.hostId, before.hostId, `after the ${part}`)
+  }
+  t.equal(console.found.length, 1, 'the guest did not boot again')
+  console[Symbol.dispose]()
+  await remove(vmId)
+  await clean(t)
+})
+
+t.test('a highly available VM whose QEMU is killed starts again, with its writes', async t => {
+  const { vmId, console } = await start('killed')
+  const { hostId, vmGeneration } = await world.vm(vmId)
+  await lab.kill(world.nameOf(hostId), 'qemu')
+  const acknowledged = console.lastAcknowledged
+  await whenUp(vmId, BigInt(vmGeneration) + 1n)
+  const found = await poll('the guest boots', 90, async () => console.found[1] ?? null)
+  t.ok(found >= acknowledged, `${found} found, ${acknowledged} acknowledged`)
+  t.equal((await runningOn('killed')).length, 1)
+  console[Symbol.dispose]()
+  await remove(vmId)
+  await clean(t)
+})
+
+t.test('a coordinator that is killed in the middle of a migration finishes it after its restart', async t => {
+  const { vmId, console } = await start('moving')
+  const before = await world.vm(vmId)
+  const job = await world.api.ask(world.services.vm.MigrateVm, { requestId: randomUUID(), vmId })
+  await lab.kill('coord', 'coordinator')
+  await poll('the coordinator is back', 60, async () => {
+    await world.connect()
+    return world.api.ask(world.services.coordinator.GetCoordinator, {})
+  })
+  const ended = await world.api.follow(job).then(
+    () => 'succeeded',
+    () => 'undone'
+  )
+  const vm = await whenUp(vmId, BigInt(before.vmGeneration))
+  t.equal(vm.hostId !== before.hostId, ended === 'succeeded')
+  t.strictSame(await runningOn('moving'), [world.nameOf(vm.hostId)])
+  console[Symbol.dispose]()
+  const again = new GuestConsole(world.api, vmId)
+  await poll('the guest writes', 60, async () => (again.acknowledged.length > 1 ? true : null))
+  again[Symbol.dispose]()
+  await remove(vmId)
+  await clean(t)
+})
+
+t.test('a host that is cut off is fenced before its VM starts elsewhere', async t => {
+  const { vmId, console } = await start('parted')
+  const { hostId, vmGeneration } = await world.vm(vmId)
+  const host = world.nameOf(hostId)
+  await lab.link(host, 'down')
+  const vm = await whenUp(vmId, BigInt(vmGeneration) + 1n)
+  t.not(vm.hostId, hostId)
+  t.strictSame(await runningOn('parted'), [world.nameOf(vm.hostId)])
+  const found = await poll('the guest boots', 90, async () => console.found.at(-1) ?? null)
+  t.ok(found > 0)
+  console[Symbol.dispose]()
+  if (!(await lab.isPowered(host))) await lab.on(host)
+  await lab.link(host, 'up')
+  await world.whenUp(host)
+  t.strictSame(await runningOn('parted'), [world.nameOf(vm.hostId)])
+  await remove(vmId)
+  await clean(t)
+})
+
+t.test('a coordinator that is killed while it creates and starts VMs leaves none half made', async t => {
+  for (const pause of [0, 150, 400, 800]) {
+    const name = `half-${pause}`
+    const request = {
+      requestId: randomUUID(),
+      templateId: world.ids.template,
+      vm: { name, clusterId: world.ids.cluster, ha: { enabled: true } }
+    }
+    const job = await world.api.ask(world.services.vm.CreateVm, request)
+    await new Promise(resolve => setTimeout(resolve, pause))
+    await lab.kill('coord', 'coordinator')
+    await poll('the coordinator is back', 60, async () => {
+      await world.connect()
+      return world.api.ask(world.services.coordinator.GetCoordinator, {})
+    })
+    const again = await world.api.ask(world.services.vm.CreateVm, request)
+    t.equal(again.jobId, job.jobId, 'the same request is the same job')
+    const vmId = (await world.api.follow(job)).objects['vm'] ?? ''
+    await world.api.job(world.services.vm.DeleteVm, { vmId })
+  }
+  await clean(t)
+})
