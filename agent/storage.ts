@@ -128,6 +128,7 @@ export class Storage {
 
   async connect(id: string, connection: StorageConnection, signal: AbortSignal): Promise<void> {
     const { connections, workers } = this.#options
+    connections.throwIfForbidden(connection)
     const known = connections.attached.get(id)
     if (known && JSON.stringify(known.connection) !== JSON.stringify(connection)) {
       throw new Fault('WRONG_STATE', `storage domain ${id} is connected by another way`)

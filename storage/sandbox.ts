@@ -14,7 +14,17 @@ export type Conversion = {
 }
 
 const limits = ['prlimit', '--as=1073741824', '--nofile=64', '--core=0']
-const alone = ['--unshare-all', '--die-with-parent', '--new-session', '--cap-drop', 'ALL']
+// No user namespace: in one, files of 36:36 would belong to nobody. Of root's powers only that to open them is left.
+const apart = ['--unshare-ipc', '--unshare-pid', '--unshare-net', '--unshare-uts', '--unshare-cgroup-try']
+const alone = [
+  ...apart,
+  '--die-with-parent',
+  '--new-session',
+  '--cap-drop',
+  'ALL',
+  '--cap-add',
+  'CAP_DAC_OVERRIDE'
+]
 const system = [
   '--ro-bind',
   '/usr',
