@@ -7,12 +7,12 @@ import { join } from 'node:path'
 import { identityUri } from '../../../common/identity.js'
 import { authority } from '../../fakes/authority.js'
 import { AgentClient } from './client.js'
-import { AgentWorld } from './world.js'
+import { AgentWorld, type Settings } from './world.js'
 
 export type ClusterHost = { world: AgentWorld; hostId: string; address: string; coordinator: AgentClient }
 
 /** Enrolled hosts on one machine, each with a libvirtd of its own, and a coordinator's view of each. */
-export async function cluster(count: number, settings: Record<string, string | number | boolean> = {}) {
+export async function cluster(count: number, settings: Settings = {}) {
   const installation = randomUUID()
   const root = await authority()
   const peers = await Promise.all(

@@ -10,17 +10,20 @@ import { AgentClient, type Answer } from './client.js'
 // Built by `npm test`: starting from source takes many times longer.
 const main = join(import.meta.dirname, '../../../dist/agent/main.js')
 
+/** Settings of agent.toml that differ from the test's own. */
+export type Settings = Record<string, string | number | boolean | string[]>
+
 /** A real agent in a process of its own, over a real libvirtd, with directories of its own. */
 export class AgentWorld {
   readonly root: string
   readonly libvirtd: PrivateLibvirtd
   readonly client: AgentClient
   #agent: ChildProcess | null = null
-  readonly #settings: Record<string, string | number | boolean>
+  readonly #settings: Settings
 
   /** `prepare` puts into the state directory what an enrolment would have. */
   static async start(
-    settings: Record<string, string | number | boolean> = {},
+    settings: Settings = {},
     variables: Record<string, string> = {},
     prepare: (stateDirectory: string) => Promise<void> = async () => {}
   ): Promise<AgentWorld> {
@@ -35,11 +38,7 @@ export class AgentWorld {
     return world
   }
 
-  private constructor(
-    root: string,
-    libvirtd: PrivateLibvirtd,
-    settings: Record<string, string | number | boolean>
-  ) {
+  private constructor(root: string, libvirtd: PrivateLibvirtd, settings: Settings) {
     this.root = root
     this.libvirtd = libvirtd
     this.#settings = settings
