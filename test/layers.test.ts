@@ -62,7 +62,9 @@ t.test(
       )) {
         const fine =
           what !== '' ||
-          /^(format|format-kinds|connections)\/|^(worker|verbs|thin|chain|image-inspector|data-program)/.test(path)
+          /^(format|format-kinds|connections)\/|^(worker|verbs|thin|chain|image-inspector|data-program)/.test(
+            path
+          )
         t.ok(fine || /import \{(?:\s*type \w+,?)+\s*\}/.test(text), `${file} imports storage/${path}`)
       }
     }
