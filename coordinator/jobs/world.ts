@@ -1,6 +1,7 @@
 import type { Clock } from '../../common/clock.js'
 import type { Bytes } from '../../common/units.js'
 import type { Store } from '../store/store.js'
+import type { Power } from './host-power.js'
 import type { Hosts } from './hosts.js'
 
 /** What was last measured, where anything was. */
@@ -14,6 +15,7 @@ export type Loads = {
 export type JobWorld = {
   store: Store
   hosts: Hosts
+  power: Power
   loads: Loads
   clock: Clock
 }

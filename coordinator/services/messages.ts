@@ -14,7 +14,7 @@ import { hostViews } from '../store/storage-domains.js'
 import { noProgress, type Progress } from '../jobs/progress.js'
 import { enumOf, wireFailure, wireTime, wireTimeOrNull } from '../wire.js'
 import { wireBus, wireFirmware } from '../vm-spec.js'
-import { wireConnection } from './storage-fields.js'
+import { wireConnection } from '../storage-connection.js'
 
 // Rows as the messages of the API. Everything here only reads.
 

@@ -43,17 +43,3 @@ function readNfs(fields: Fields): StorageConnection {
     retrans: fields.integerOr('retrans', 3, 1, 10)
   }
 }
-
-/** The same, as it goes out again. */
-export function wireConnection(connection: StorageConnection) {
-  switch (connection.kind) {
-    case 'local':
-      return { kind: 'local' as const, local: { path: connection.path } }
-    case 'posix':
-      return { kind: 'posix' as const, posix: { path: connection.path } }
-    case 'nfs': {
-      const { kind, ...nfs } = connection
-      return { kind, nfs }
-    }
-  }
-}

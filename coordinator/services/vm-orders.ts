@@ -102,7 +102,7 @@ export function orderCommand({ jobs }: Workshop, tx: Tx, kind: Command, vmId: st
 export type WantedMigration = { vmId: string; hostId: string | null; bandwidth: number }
 
 export function orderMigration(
-  { jobs }: Workshop,
+  { jobs }: Pick<Workshop, 'jobs'>,
   tx: Tx,
   loads: Loads,
   { vmId, hostId, bandwidth }: WantedMigration,

@@ -6,9 +6,9 @@ import { systemClock, type Clock } from '../../../common/clock.js'
 import { derivedId } from '../../../common/ids.js'
 import { seconds } from '../../../common/units.js'
 import type { Hosts } from '../../../coordinator/jobs/hosts.js'
-import { kindsOf, type AllJobs, type JobContexts, type JobKind } from '../../../coordinator/jobs/kinds.js'
-import { Jobs } from '../../../coordinator/jobs/runner.js'
-import type { JobWorld } from '../../../coordinator/jobs/world.js'
+import type { AllJobs, JobContexts, JobKind } from '../../../coordinator/jobs/kinds.js'
+import { registerJobs } from '../../../coordinator/register-jobs.js'
+import type { Loads } from '../../../coordinator/jobs/world.js'
 import { insertCluster } from '../../../coordinator/store/clusters.js'
 import { insertDisk, insertVolume } from '../../../coordinator/store/disks.js'
 import { insertHost } from '../../../coordinator/store/hosts.js'
@@ -56,7 +56,8 @@ export type Fixture = {
   path: string
   store: Store
   world: FakeWorld
-  jobWorld: JobWorld
+  loads: Loads
+  hosts: Hosts
   jobs: AllJobs
   /** Runs a job to its end, as a caller would ask for it. */
   run<K extends JobKind>(kind: K, context: JobContexts[K], objects?: Record<string, string>): Promise<Job>
@@ -79,20 +80,15 @@ export async function fixture({
   const folder = path === '' ? await mkdtemp(join(tmpdir(), 'drover-jobs-')) : null
   const store = await Store.open(path || join(folder ?? '', 'store.db'), log)
   observe(store, world)
-  const jobWorld: JobWorld = {
-    store,
-    hosts,
-    clock,
-    loads: { memoryAvailable: () => null, cpuPercent: () => null }
-  }
-  const kinds = kindsOf(jobWorld)
-  const jobs: AllJobs = new Jobs({ store, kinds, clock, log, epoch: 1 })
+  const loads: Loads = { memoryAvailable: () => null, cpuPercent: () => null }
+  const { jobs } = registerJobs({ store, hosts, loads, clock, log, epoch: 1 })
   if (start) jobs.start()
   return {
     path: store.path,
     store,
     world,
-    jobWorld,
+    loads,
+    hosts,
     jobs,
     run: async (kind, context, objects = {}) => {
       const id = store.transaction(tx =>
@@ -172,7 +168,16 @@ export function furnish({ store, world }: Fixture, vm: 'none' | 'down' | 'runnin
     for (const [index, id] of [ids.hostA, ids.hostB].entries()) {
       insertHost(tx, {
         ...{ id, name: `host${index}`, clusterId: ids.cluster, sanlockHostId: index + 1, powerEnabled: 0 },
-        ...{ powerJson: '[]', mode: 'active', health: 'up', healthSince: 1, lastFence: null, address: '', proof: '', lastSeen: 1 },
+        ...{
+          powerJson: '[]',
+          mode: 'active',
+          health: 'up',
+          healthSince: 1,
+          lastFence: null,
+          address: '',
+          proof: '',
+          lastSeen: 1
+        },
         ...{ capabilitiesJson: JSON.stringify(capabilities), created: 1 }
       })
       const host = world.addHost(id)

@@ -1,0 +1,102 @@
+import { Fault } from '../../common/fault.js'
+import { agentServices } from '../../proto/load.js'
+import { setting } from '../store/settings.js'
+import { host, hosts as allHosts } from '../store/hosts.js'
+import type { Reader } from '../store/query.js'
+import { storageDomain, type StorageConnection } from '../store/storage-domains.js'
+import { wireConnection } from '../storage-connection.js'
+import { eachOf, endTasks, performTask, sharedProgress, unlessAbsent, type Asking } from './hosts.js'
+import type { JobWorld } from './world.js'
+
+// A storage domain and the hosts that use it: what its jobs have in common.
+
+const { storage } = agentServices
+
+/** Hosts that should have every active storage domain now. */
+export const hostsInService = (reader: Reader): string[] =>
+  allHosts(reader)
+    .filter(({ status }) => status === 'up' || status === 'preparing_for_maintenance')
+    .map(({ id }) => id)
+
+/** The data center of this installation: what makes a storage domain ours. */
+export function dataCenterId(reader: Reader): string {
+  const id = setting(reader, 'dataCenterId')
+  if (id === null) throw new Error('the store names no data center')
+  return id
+}
+
+/** Connects and activates on one host; both bear being asked again. */
+export async function joinOn(
+  { store, hosts }: JobWorld,
+  act: Asking,
+  hostId: string,
+  storageDomainId: string,
+  connection: StorageConnection
+): Promise<void> {
+  const { sanlockHostId } = host(store.read, hostId)
+  const connect = { storageDomainId, connection: wireConnection(connection) }
+  await performTask(
+    hosts,
+    act,
+    hostId,
+    storage.ConnectStorageDomain,
+    connect,
+    `connect/${hostId}/${storageDomainId}`
+  )
+  const activate = { storageDomainId, sanlockHostId }
+  await performTask(
+    hosts,
+    act,
+    hostId,
+    storage.ActivateStorageDomain,
+    activate,
+    `activate/${hostId}/${storageDomainId}`
+  )
+}
+
+/** The opposite, on one host. A host that is proven to be stopped has left already. */
+export async function leaveOn(
+  { hosts }: JobWorld,
+  act: Asking,
+  hostId: string,
+  storageDomainId: string,
+  part = ''
+): Promise<void> {
+  if (hosts.isGone(hostId)) return
+  for (const verb of ['connect', 'activate']) {
+    await endTasks(hosts, act, hostId, `${verb}/${hostId}/${storageDomainId}`)
+  }
+  const name = (verb: string) => [verb, hostId, storageDomainId, part].join('/')
+  const request = { storageDomainId }
+  await unlessAbsent(
+    performTask(hosts, act, hostId, storage.DeactivateStorageDomain, request, name('deactivate'))
+  )
+  await unlessAbsent(
+    performTask(hosts, act, hostId, storage.DisconnectStorageDomain, request, name('disconnect'))
+  )
+}
+
+/**
+ * On all hosts at once. One must succeed; what another cannot do now is its problem, shown as such, and tried
+ * again by the loop that watches over hosts and their storage.
+ */
+export async function joinEverywhere(
+  world: JobWorld,
+  act: Asking & { log: { warn(facts: object, message: string): void } },
+  hostIds: readonly string[],
+  storageDomainId: string
+): Promise<void> {
+  const { connection } = storageDomain(world.store.read, storageDomainId)
+  const progress = sharedProgress(act, hostIds.length)
+  const failures: unknown[] = []
+  await eachOf(hostIds, 16, async (hostId, index) => {
+    try {
+      await joinOn(world, { ...act, progress: progress(index) }, hostId, storageDomainId, connection)
+    } catch (error) {
+      if (act.signal.aborted) throw error
+      failures.push(error)
+      act.log.warn({ err: error, host: hostId }, 'a host could not activate the storage domain')
+    }
+  })
+  if (failures.length === hostIds.length) throw failures[0] ?? new Fault('NO_HOST', 'no host is up')
+}

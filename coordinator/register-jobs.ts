@@ -1,0 +1,41 @@
+import type { Clock } from '../common/clock.js'
+import type { Logger } from '../common/log.js'
+import { orderMigration } from './services/vm-orders.js'
+import type { Store } from './store/store.js'
+import type { Evacuate } from './jobs/host-maintenance.js'
+import { HostStorage } from './jobs/host-storage.js'
+import type { Hosts } from './jobs/hosts.js'
+import { kindsOf, type AllJobs } from './jobs/kinds.js'
+import { Jobs } from './jobs/runner.js'
+import type { Loads } from './jobs/world.js'
+
+export type RegisterOptions = {
+  store: Store
+  hosts: Hosts
+  loads: Loads
+  clock: Clock
+  log: Logger
+  epoch: number
+}
+
+/** Everything that carries jobs on: to be started when hosts can be talked to, and stopped before the store. */
+export function registerJobs(options: RegisterOptions): { jobs: AllJobs; hostStorage: HostStorage } {
+  const { store, hosts, loads, clock, log, epoch } = options
+  const evacuate: Evacuate = {
+    order: (vmId, id, actor) => {
+      store.transaction(tx =>
+        orderMigration(
+          { jobs },
+          tx,
+          loads,
+          { vmId, hostId: null, bandwidth: 0 },
+          { id, actor, requestId: '' }
+        )
+      )
+    },
+    untilOver: (id, signal) => jobs.untilOver(id, signal)
+  }
+  const kinds = kindsOf({ store, hosts, loads, clock }, evacuate)
+  const jobs: AllJobs = new Jobs({ store, kinds, clock, log, epoch })
+  return { jobs, hostStorage: new HostStorage({ store, jobs, clock, log }) }
+}
