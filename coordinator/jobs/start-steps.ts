@@ -77,10 +77,7 @@ export function nextLife<C extends StartContext>(): Step<C, Tx> {
     run: async ({ context: { hostId, summary } }) => {
       if (hostId === null) throw new Fault('NO_HOST', summary)
     },
-    commit: (tx, { vmId }) => {
-      noteVm(tx, vmId, { exitReason: '', failureJson: null })
-      return { vmGeneration: nextVmGeneration(tx, vmId) } as Partial<C>
-    }
+    commit: (tx, { vmId }) => ({ vmGeneration: nextVmGeneration(tx, vmId) }) as Partial<C>
   }
 }
 

@@ -116,7 +116,8 @@ function observe(store: Store, world: FakeWorld): void {
       noteVm(tx, vmId, {
         status,
         hostId: status === 'down' ? null : hostId,
-        exitReason: vm?.exitReason ?? ''
+        exitReason: vm?.exitReason ?? '',
+        ...(vm && { observedGeneration: vm.generation })
       })
     })
   }

@@ -1,0 +1,39 @@
+import type { Agents } from './agents.js'
+import { consoleOn, uploadTo } from './host-streams.js'
+import type { AllJobs } from './jobs/kinds.js'
+import type { Loads } from './jobs/world.js'
+import { diskService } from './services/disk.js'
+import { hostJobs } from './services/host-jobs.js'
+import { jobService } from './services/job.js'
+import type { Lists } from './services/list.js'
+import type { VmStatsOf } from './services/messages.js'
+import type { Mutations } from './services/mutation.js'
+import { snapshotService } from './services/snapshot.js'
+import { storageDomainService } from './services/storage-domain.js'
+import { templateService } from './services/template.js'
+import { vmService } from './services/vm.js'
+
+export type JobServicesOptions = {
+  mutations: Mutations
+  lists: Lists
+  jobs: AllJobs
+  agents: Agents
+  loads: Loads
+  statsOf: VmStatsOf
+  /** Makes console passwords; at least 32 bytes that nobody else knows. */
+  ticketKey: Buffer
+}
+
+/** The services whose work is done by jobs. `host` goes into the service of hosts. */
+export function jobServices({ mutations, lists, jobs, agents, ...rest }: JobServicesOptions) {
+  const workshop = { mutations, jobs }
+  return {
+    vm: vmService({ ...rest, workshop, lists, hosts: agents, console: consoleOn(agents) }),
+    disk: diskService(workshop, lists, uploadTo(agents)),
+    template: templateService(workshop, lists),
+    snapshot: snapshotService(workshop, lists),
+    storageDomain: storageDomainService(workshop, lists, agents),
+    job: jobService(lists, mutations, jobs),
+    host: hostJobs(workshop)
+  }
+}
