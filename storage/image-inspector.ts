@@ -8,7 +8,9 @@ import {
   tailLength
 } from './image-inspector/detect.js'
 import { type Finding, Findings, type SizeLimit, TiB, requireSize } from './image-inspector/findings.js'
-import { checkImport, checkOwn, readQcow2Header } from './image-inspector/qcow2.js'
+import { readQcow2Header } from './image-inspector/qcow2-header.js'
+import { checkImport } from './image-inspector/qcow2-import.js'
+import { checkOwn } from './image-inspector/qcow2-own.js'
 import { checkVdi } from './image-inspector/vdi.js'
 import { checkVhd } from './image-inspector/vhd.js'
 import { checkVhdx } from './image-inspector/vhdx.js'

@@ -2,14 +2,16 @@ import { type Bytes, MiB, bytes } from '../../common/units.js'
 import { FormatError } from '../format/format-error.js'
 import {
   type Header,
-  XleasesIndex,
   decodeHeader,
   decodeRecord,
-  emptyIndex,
   encodeHeader,
   encodeRecord,
+  freeRecord
+} from '../format/xleases-record.js'
+import {
+  XleasesIndex,
+  emptyIndex,
   formatWrites,
-  freeRecord,
   indexSize,
   leaseOffset,
   recordCount

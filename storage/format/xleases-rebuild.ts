@@ -1,5 +1,6 @@
 import { type Bytes, bytes } from '../../common/units.js'
-import { type XleaseRecord, type XleasesIndex, leaseOffset, recordCount } from './xleases.js'
+import type { XleaseRecord } from './xleases-record.js'
+import { type XleasesIndex, leaseOffset, recordCount } from './xleases.js'
 
 /** What sanlock has at a record's place: the name of a resource, or null. */
 export type ResourceAt = (offset: Bytes) => string | null

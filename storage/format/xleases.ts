@@ -1,6 +1,18 @@
 import { type Bytes, bytes } from '../../common/units.js'
 import { FormatError } from './format-error.js'
-import { parseInteger } from './text.js'
+import {
+  type Header,
+  type XleaseRecord,
+  decodeHeader,
+  decodeRecord,
+  encodeHeader,
+  encodeRecord,
+  freeRecord,
+  headerSize,
+  nameSize,
+  recordSize,
+  writeName
+} from './xleases-record.js'
 
 // The index of the special volume `xleases`: which external lease (a VM's, say) lies where.
 //
@@ -13,17 +25,6 @@ import { parseInteger } from './text.js'
 
 export const indexSize = 253_952
 export const recordCount = 3960
-const headerSize = 512
-const recordSize = 64
-const magic = 0x12152016
-const nameSize = 48
-
-export type Header = { lockspace: string; formattedAt: number; updating: boolean }
-
-export type XleaseRecord =
-  | { kind: 'free' }
-  | { kind: 'used'; leaseId: string; offset: bigint; updating: boolean }
-  | { kind: 'damaged'; problem: string }
 
 export type Xlease = { leaseId: string; record: number; offset: Bytes; updating: boolean }
 
@@ -32,71 +33,6 @@ export type IndexWrite = { offset: Bytes; block: Buffer }
 
 export const indexOffset = (alignment: Bytes): Bytes => alignment
 export const leaseOffset = (record: number, alignment: Bytes): Bytes => bytes((3 + record) * alignment)
-
-export function encodeHeader(header: Header): Buffer {
-  const block = Buffer.alloc(headerSize)
-  block.writeInt32BE(magic, 0)
-  block.write('0001', 5, 'latin1')
-  writeName(block, header.lockspace, 10)
-  block.write(decimal(header.formattedAt, 10), 59, 'latin1')
-  block.write(header.updating ? 'u' : '-', 70, 'latin1')
-  block.write('\n', 511, 'latin1')
-  return block
-}
-
-export function decodeHeader(index: Buffer): Header {
-  if (index.length < headerSize) throw new FormatError('truncated', `the header has ${index.length} bytes`)
-  const found = index.readUInt32BE(0)
-  if (found !== magic) throw new FormatError('invalid', `bad magic 0x${found.toString(16)}`, 0)
-  if (integerAt(index, 5, 4) !== 1n) throw new FormatError('invalid', 'unsupported version of the index', 5)
-  const lockspace = nameAt(index, 10)
-  if (lockspace === null) throw new FormatError('invalid', 'the lockspace is not ASCII', 10)
-  const time = integerAt(index, 59, 10)
-  if (time === null) throw new FormatError('invalid', 'the time of formatting is not a number', 59)
-  return { lockspace, formattedAt: Number(time), updating: index[70] === 0x75 }
-}
-
-export function encodeRecord(leaseId: string, offset: bigint, updating = false): Buffer {
-  const record = Buffer.alloc(recordSize)
-  writeName(record, leaseId, 0)
-  record.write(decimal(offset, 11), 49, 'latin1')
-  record.write(updating ? 'u-\n' : '--\n', 61, 'latin1')
-  return record
-}
-
-export const freeRecord: Buffer = encodeRecord('', 0n)
-
-export function decodeRecord(record: Buffer): XleaseRecord {
-  const leaseId = nameAt(record, 0)
-  if (leaseId === null) return { kind: 'damaged', problem: 'the lease id is not ASCII' }
-  const offset = integerAt(record, 49, 11)
-  if (offset === null) return { kind: 'damaged', problem: 'the offset is not a number' }
-  if (leaseId === '') return { kind: 'free' }
-  return { kind: 'used', leaseId, offset, updating: record[61] === 0x75 }
-}
-
-function writeName(block: Buffer, name: string, at: number): void {
-  if (!/^[\x00-\x7f]*$/.test(name) || name.length > nameSize) {
-    throw new FormatError('invalid', `not a name of at most ${nameSize} ASCII characters: ${name}`)
-  }
-  block.write(name, at, 'latin1')
-}
-
-function nameAt(block: Buffer, at: number): string | null {
-  const name = block.toString('latin1', at, at + nameSize).replace(/\0+$/, '')
-  return /^[\x00-\x7f]*$/.test(name) ? name : null
-}
-
-function decimal(value: number | bigint, digits: number): string {
-  const text = String(value).padStart(digits, '0')
-  if (!/^\d+$/.test(text) || text.length > digits)
-    throw new FormatError('overflow', `${value} has no ${digits} digits`)
-  return text
-}
-
-function integerAt(block: Buffer, at: number, length: number): bigint | null {
-  return parseInteger(block.toString('latin1', at, at + length))
-}
 
 /** The whole index as it lies in memory. Every change returns the block to write, and is visible here after it. */
 export class XleasesIndex {

@@ -4,13 +4,15 @@ import { MiB } from '../../../common/units.js'
 import { FormatError } from '../../../storage/format/format-error.js'
 import { planRebuild, recordsWithin } from '../../../storage/format/xleases-rebuild.js'
 import {
-  XleasesIndex,
   decodeHeader,
   decodeRecord,
-  emptyIndex,
   encodeRecord,
+  freeRecord
+} from '../../../storage/format/xleases-record.js'
+import {
+  XleasesIndex,
+  emptyIndex,
   formatWrites,
-  freeRecord,
   indexSize,
   rewriteWrites
 } from '../../../storage/format/xleases.js'

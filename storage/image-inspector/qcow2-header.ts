@@ -1,4 +1,3 @@
-import type { BoundedReader } from './bounded-reader.js'
 import { type Findings, type SizeLimit, requireSize } from './findings.js'
 
 // The header of qcow2, big-endian, and what of it we accept. An image from outside is converted into a fresh
@@ -28,11 +27,8 @@ export type Qcow2Header = {
 
 export type Extension = { type: number; data: Buffer }
 
-const dirty = 1n << 0n
-const compressionTypeBit = 1n << 3n
-const extendedL2 = 1n << 4n
-const knownOnImport = dirty | compressionTypeBit | extendedL2
-const rawExternalData = 1n << 1n
+/** Incompatible features that some image may have. Bit 1 is "corrupt", bit 2 an external data file. */
+export const features = { dirty: 1n << 0n, compressionType: 1n << 3n, extendedL2: 1n << 4n } as const
 
 export const extensionTypes = {
   end: 0,
@@ -110,7 +106,7 @@ function checkHeaderLength(header: Qcow2Header, findings: Findings): boolean {
 function checkTables(header: Qcow2Header, cluster: bigint, fileSize: bigint, findings: Findings): void {
   const { entries, offset } = header.l1
   const length = BigInt(entries) * 8n
-  const perTable = cluster / ((header.incompatible & extendedL2) !== 0n ? 16n : 8n)
+  const perTable = cluster / ((header.incompatible & features.extendedL2) !== 0n ? 16n : 8n)
   const needed = divideUp(header.virtualSize, cluster * perTable)
   findings.require(length <= 32n << 20n, 'l1-size', `the L1 table has ${entries} entries`)
   findings.require(BigInt(entries) >= needed, 'l1-size', `the L1 table has ${entries} of ${needed} entries`)
@@ -165,131 +161,4 @@ export function readExtensions(header: Qcow2Header, head: Buffer, findings: Find
   if (header.version === 2 && head.length <= 80) return extensions
   findings.add('extensions', 'the extensions have no end mark')
   return null
-}
-
-/** An image from outside. */
-export function checkImport(
-  header: Qcow2Header,
-  head: Buffer,
-  reader: BoundedReader,
-  limit: SizeLimit,
-  findings: Findings
-): void {
-  const { offset, length } = header.backingName
-  findings.require(offset === 0n && length === 0, 'backing-file', 'the image has a backing file')
-  checkImportFeatures(header, findings)
-  if (!checkGeometry(header, reader.size, limit, findings, { least: 9, most: 21 })) return
-  for (const { type } of readExtensions(header, head, findings) ?? []) {
-    if (type === extensionTypes.backingFormat)
-      findings.add('backing-file', 'the image names a backing format')
-    if (type === extensionTypes.dataFile) findings.add('data-file', 'the image names an external data file')
-    if (type === extensionTypes.encryption) findings.add('encryption', 'the image is encrypted')
-  }
-}
-
-function checkImportFeatures(header: Qcow2Header, findings: Findings): void {
-  const { incompatible } = header
-  findings.require((incompatible & 2n) === 0n, 'corrupt', 'the image is marked corrupt')
-  findings.require((incompatible & 4n) === 0n, 'data-file', 'the image has an external data file')
-  const unknown = incompatible & ~(knownOnImport | 6n)
-  findings.require(unknown === 0n, 'features', `unknown incompatible features 0x${unknown.toString(16)}`)
-  const isRawData = (header.autoclear & rawExternalData) !== 0n
-  findings.require(!isRawData, 'data-file', 'the image says that its data file is raw')
-  checkCompression(header, findings)
-}
-
-function checkCompression(header: Qcow2Header, findings: Findings): void {
-  const hasBit = (header.incompatible & compressionTypeBit) !== 0n
-  const type = header.compressionType
-  const isFine = hasBit ? header.headerLength >= 112 && type <= 1 : type === 0
-  findings.require(
-    isFine,
-    'compression-type',
-    `compression type ${type} with header length ${header.headerLength}`
-  )
-}
-
-export type ExpectedQcow2 = {
-  /** The names that may stand in the header for the parent; null for none. */
-  backing: { names: readonly string[]; format: 'raw' | 'qcow2' } | null
-  capacity: bigint
-  /** Recovery is running: a volume whose writer died may be marked dirty. */
-  mayBeDirty: boolean
-  /** V2 headers belong to storage domains of format V3 and below. */
-  mayBeVersion2: boolean
-}
-
-/** A volume of our own chain. Whatever it says beyond its metadata, a guest or a thief wrote it. */
-export function checkOwn(
-  header: Qcow2Header,
-  head: Buffer,
-  reader: BoundedReader,
-  limit: SizeLimit,
-  expected: ExpectedQcow2,
-  findings: Findings
-): void {
-  const isVersionFine = header.version === 3 || expected.mayBeVersion2
-  findings.require(isVersionFine, 'version', `version ${header.version} in a volume of this storage domain`)
-  checkOwnFeatures(header, expected, findings)
-  if (!checkGeometry(header, reader.size, limit, findings, { least: 12, most: 21 })) return
-  const rounded = ((expected.capacity + 4095n) / 4096n) * 4096n
-  const isSizeFine = header.virtualSize >= expected.capacity && header.virtualSize <= rounded
-  const sizes = `the virtual size is ${header.virtualSize}, the capacity ${expected.capacity}`
-  findings.require(isSizeFine, 'capacity', sizes)
-  const isOrderFine = header.refcountOrder === 4
-  findings.require(isOrderFine, 'refcount-order', `refcount order ${header.refcountOrder}`)
-  const isLengthFine = [72, 104, 112].includes(header.headerLength)
-  findings.require(isLengthFine, 'header-length', `header length ${header.headerLength}`)
-  checkBacking(header, head, expected, findings)
-}
-
-function checkOwnFeatures(header: Qcow2Header, expected: ExpectedQcow2, findings: Findings): void {
-  const { incompatible, autoclear } = header
-  findings.require((incompatible & 2n) === 0n, 'corrupt', 'the volume is marked corrupt')
-  findings.require((incompatible & 4n) === 0n, 'data-file', 'the volume has an external data file')
-  const isDirty = (incompatible & dirty) !== 0n
-  findings.require(!isDirty || expected.mayBeDirty, 'dirty', 'the volume is marked dirty')
-  const others = incompatible & ~7n
-  findings.require(others === 0n, 'features', `incompatible features 0x${others.toString(16)}`)
-  findings.require((autoclear & ~1n) === 0n, 'features', `autoclear features 0x${autoclear.toString(16)}`)
-  findings.require(
-    header.compressionType === 0,
-    'compression-type',
-    `compression type ${header.compressionType}`
-  )
-}
-
-function checkBacking(header: Qcow2Header, head: Buffer, expected: ExpectedQcow2, findings: Findings): void {
-  const extensions = readExtensions(header, head, findings)
-  const formats = (extensions ?? []).filter(({ type }) => type === extensionTypes.backingFormat)
-  for (const { type } of extensions ?? []) {
-    if (type === extensionTypes.dataFile) findings.add('data-file', 'the volume names an external data file')
-    if (type === extensionTypes.encryption) findings.add('encryption', 'the volume is encrypted')
-  }
-  const name = backingName(header, head, findings)
-  if (name === undefined) return
-  if (expected.backing === null) {
-    findings.require(name === null, 'backing-file', 'a volume without parent has a backing file')
-    findings.require(formats.length === 0, 'backing-format', 'a volume without parent names a backing format')
-    return
-  }
-  const isExpected = name !== null && expected.backing.names.includes(name)
-  findings.require(isExpected, 'backing-file', 'the backing file is not the parent of the metadata')
-  const format = formats.length === 1 ? (formats[0]?.data.toString('latin1') ?? '') : ''
-  const isFormatFine = format === expected.backing.format
-  findings.require(isFormatFine, 'backing-format', "the backing format is not the parent's")
-}
-
-/** The name of the backing file, null for none, undefined (with a finding) when it lies where none may. */
-function backingName(header: Qcow2Header, head: Buffer, findings: Findings): string | null | undefined {
-  const { offset, length } = header.backingName
-  if (offset === 0n && length === 0) return null
-  const room = Math.min(2 ** header.clusterBits, head.length)
-  const isInside = offset >= BigInt(header.headerLength) && offset + BigInt(length) <= BigInt(room)
-  if (
-    !findings.require(isInside && length > 0 && length <= 1023, 'backing-file', `its name lies at ${offset}`)
-  ) {
-    return undefined
-  }
-  return head.toString('latin1', Number(offset), Number(offset) + length)
 }
