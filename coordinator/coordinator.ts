@@ -121,7 +121,9 @@ function listenPlace(listen: string): { host?: string; port?: number } {
 }
 
 function standardAddress(listen: string): string {
-  const [address = 'localhost'] = ownAddresses()
+  const { host = '' } = listenPlace(listen)
+  const isAny = ['', '0.0.0.0', '::'].includes(host)
+  const address = isAny ? (ownAddresses()[0] ?? 'localhost') : host
   const port = listen.slice(listen.lastIndexOf(':') + 1)
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }

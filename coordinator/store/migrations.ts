@@ -192,6 +192,7 @@ const first = [
     guestJson TEXT,
     migrationJson TEXT,
     vncSocket TEXT NOT NULL DEFAULT '',
+    observedGeneration INTEGER NOT NULL DEFAULT 0,
     started INTEGER,
     version INTEGER NOT NULL DEFAULT 1,
     created INTEGER NOT NULL

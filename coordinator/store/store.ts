@@ -220,11 +220,15 @@ function problemsOf(db: Database.Database): string[] {
   ]
 }
 
+/** Whether SQLite could not write: no space, or the disk failed. */
+export const isFull = (error: unknown) =>
+  error instanceof Database.SqliteError && /^SQLITE_(FULL|IOERR.*|READONLY)$/.test(error.code)
+
 /** What SQLite says, as a fault where it is one. */
 function storeFault(error: unknown, path = ''): unknown {
   if (!(error instanceof Database.SqliteError)) return error
   const { code } = error
-  if (code === 'SQLITE_FULL' || code.startsWith('SQLITE_IOERR') || code === 'SQLITE_READONLY') {
+  if (isFull(error)) {
     return new Fault('STORE_FULL', 'the store of the coordinator cannot be written', { cause: error })
   }
   if (code.startsWith('SQLITE_BUSY')) {

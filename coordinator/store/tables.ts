@@ -245,6 +245,8 @@ export type VmTable = {
   guestJson: string | null
   migrationJson: string | null
   vncSocket: Generated<string>
+  /** The start that was last observed: what else is here is about that one. */
+  observedGeneration: Generated<number>
   started: number | null
   version: Generated<number>
   created: number

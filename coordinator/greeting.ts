@@ -1,0 +1,30 @@
+import { canonicalJson } from '../common/ids.js'
+import type { DenyList } from './store/certificates.js'
+import { enrolledHosts, hostOrNull } from './store/hosts.js'
+import type { Reader } from './store/query.js'
+
+/** What a host must know of the installation, and is told again when it changes. */
+export type Greeting = {
+  hostGeneration: string
+  sanlockHostId: number
+  peers: Array<{ hostId: string; address: string }>
+  deniedSerials: string[]
+  deniedHostIds: string[]
+}
+
+export function greetingFor(reader: Reader, hostId: string, { serials, hostIds }: DenyList): Greeting | null {
+  const row = hostOrNull(reader, hostId)
+  if (!row) return null
+  const others = enrolledHosts(reader).filter(
+    ({ id, address }) => id !== hostId && address !== '' && !hostIds.includes(id)
+  )
+  return {
+    hostGeneration: String(row.generation),
+    sanlockHostId: row.sanlockHostId,
+    peers: others.map(({ id, address }) => ({ hostId: id, address })),
+    deniedSerials: serials,
+    deniedHostIds: hostIds
+  }
+}
+
+export const sameGreeting = (a: Greeting, b: Greeting) => canonicalJson(a) === canonicalJson(b)

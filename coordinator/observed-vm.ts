@@ -1,0 +1,57 @@
+import type { VmStatus } from './store/tables.js'
+
+// What one host says of a VM, against what is on record: believe it, or not. PURE.
+
+export type Sighting = {
+  hostId: string
+  generation: number
+  status: VmStatus
+  exitReason: string
+}
+
+export type Recorded = {
+  /** Number of the last start that was asked for. */
+  generation: number
+  observedGeneration: number
+  status: VmStatus
+  hostId: string | null
+  migratingToHostId: string | null
+}
+
+export type Verdict =
+  /** Of an earlier life of the VM. */
+  | { kind: 'ghost' }
+  /** Of a host that does not have it any more, or has nothing to say about it now. */
+  | { kind: 'ignore' }
+  /** Memory arrives there; the source still has the VM. */
+  | { kind: 'arriving' }
+  /** The destination of a migration has given up. */
+  | { kind: 'notArriving' }
+  /** The source has let go; the destination will say that it runs. */
+  | { kind: 'left' }
+  | { kind: 'believe'; hostId: string | null }
+
+const over: ReadonlySet<VmStatus> = new Set(['down', 'unknown', 'migrating_to', 'creating'])
+
+export function judge(seen: Sighting, known: Recorded): Verdict {
+  if (seen.generation < known.generation) return { kind: 'ghost' }
+  const isNews = seen.generation > known.observedGeneration
+  const isOwner = seen.hostId === known.hostId && !isNews
+  if (seen.status === 'down') return judgeDown(seen, known, isNews, isOwner)
+  if (isNews || isOwner) return { kind: 'believe', hostId: seen.hostId }
+  if (seen.status === 'migrating_to') {
+    return over.has(known.status) ? { kind: 'believe', hostId: seen.hostId } : { kind: 'arriving' }
+  }
+  // A source that is late with its news says that it is leaving when the VM has long arrived.
+  if (seen.status === 'migrating_from') return { kind: 'ignore' }
+  const mayHaveIt = known.migratingToHostId === seen.hostId || over.has(known.status)
+  return mayHaveIt ? { kind: 'believe', hostId: seen.hostId } : { kind: 'ignore' }
+}
+
+function judgeDown(seen: Sighting, known: Recorded, isNews: boolean, isOwner: boolean): Verdict {
+  if (isOwner && seen.exitReason === 'migrated') return { kind: 'left' }
+  // The host of a crash is remembered: it is the first choice for the restart.
+  if (isNews || isOwner)
+    return { kind: 'believe', hostId: seen.exitReason === 'crashed' ? seen.hostId : null }
+  return known.migratingToHostId === seen.hostId ? { kind: 'notArriving' } : { kind: 'ignore' }
+}
