@@ -16,6 +16,8 @@ import {
 } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 
+const { agentSettings } = await import('../dist/agent/config.js')
+const { coordinatorSettings } = await import('../dist/coordinator/config.js')
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
 const staging = resolve('build/packages')
 const findNode = readFileSync('packaging/find-node.sh', 'utf8')
@@ -131,7 +133,12 @@ function fillAgent(root) {
   put(root, 'usr/sbin/drover-agent', 'packaging/agent/drover-agent.sh', 0o755)
   // libvirt refuses to start when the folder that qemu.conf names is not there.
   mkdirSync(join(root, 'etc/pki/drover-migrate'), { recursive: true, mode: 0o755 })
-  put(root, 'etc/drover/agent.toml', 'packaging/agent/agent.toml')
+  settingsFile(
+    root,
+    'etc/drover/agent.toml',
+    'Settings of the Drover host agent; files in conf.d/*.toml beside this one come after it.',
+    agentSettings
+  )
   put(root, 'etc/drover/libvirtd.conf', 'systemd/libvirtd.conf')
 }
 
@@ -141,7 +148,12 @@ function fillCoordinator(root) {
   put(root, 'usr/lib/tmpfiles.d/drover-coordinator.conf', 'systemd/drover-coordinator.tmpfiles.conf')
   put(root, 'usr/share/doc/drover-coordinator/copyright', 'LICENSE')
   put(root, 'usr/sbin/drover-coordinator', 'packaging/coordinator/drover-coordinator.sh', 0o755)
-  put(root, 'etc/drover/coordinator.toml', 'packaging/coordinator/coordinator.toml')
+  settingsFile(
+    root,
+    'etc/drover/coordinator.toml',
+    'Settings of the Drover coordinator; files in coordinator.d/*.toml beside this one come after it.',
+    coordinatorSettings
+  )
 }
 
 function control(name, root) {
@@ -186,6 +198,17 @@ function fingerprint() {
   }
   for (const path of ['dist', 'packaging', 'systemd', 'package-lock.json', 'tools/package.mjs']) add(path)
   return hash.digest('hex')
+}
+
+// A configuration file with every setting as a comment: what it means, and its default.
+function settingsFile(root, path, opening, settings) {
+  const lines = Object.entries(settings).map(
+    ([name, { sentence, bounds, standard }]) =>
+      `# ${sentence} (${bounds})\n#${name} = ${JSON.stringify(standard)}\n`
+  )
+  const to = join(root, path)
+  mkdirSync(dirname(to), { recursive: true })
+  writeFileSync(to, `# ${opening}\n\n${lines.join('\n')}`)
 }
 
 const fileOf = name => `build/${name}_${version}_amd64.deb`

@@ -49,8 +49,8 @@ t.before(async () => {
 
   await stor.up({ memory: 768, qemu: await stor.disk('export', '4G') })
   await host.up({ memory: 2048, qemu: ['-device', 'i6300esb', '-action', 'watchdog=reset'] })
-  await Promise.all([stor.ready(), host.ready()])
-  await stor.shell(readFileSync(join(project, 'test/lab/vm/nfs-server.sh'), 'utf8'), 120)
+  await Promise.all([stor.ready(400), host.ready(400)])
+  await stor.shell(readFileSync(join(project, 'test/lab/vm/nfs-server.sh'), 'utf8'), 300)
 })
 t.teardown(() => lab.down())
 
