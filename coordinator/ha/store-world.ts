@@ -2,7 +2,7 @@ import type { Clock } from '../../common/clock.js'
 import { Fault } from '../../common/fault.js'
 import { seconds, type Seconds } from '../../common/units.js'
 import type { AllJobs } from '../jobs/kinds.js'
-import { startContext } from '../jobs/start-steps.js'
+import { enqueueRestart } from '../jobs/restart-order.js'
 import { holdersOf } from '../store/claims.js'
 import { clusters, type Cluster } from '../store/clusters.js'
 import { addHostDecision } from '../store/decisions.js'
@@ -11,7 +11,7 @@ import { host, hostsOfCluster, nextHostGeneration, noteHost, vmsOn, type Host } 
 import { jobOrNull } from '../store/jobs.js'
 import type { Tx } from '../store/query.js'
 import type { Store } from '../store/store.js'
-import { noteVm, vm, vms, type Vm } from '../store/vms.js'
+import { leaseOf, noteVm, vm, vms, type Vm } from '../store/vms.js'
 import type { HaPolicy } from './decide.js'
 import type { HostPower } from './fencing/host-power.js'
 import { Healths } from './host-health.js'
@@ -145,7 +145,8 @@ export class StoreWorld implements HaWorld {
   #isFailed(row: Vm): boolean {
     if (!row.wantedRunning || row.isExternal || row.phase !== 'ok' || !row.isHa) return false
     if (row.status === 'down') return ['crashed', 'failed', 'lost'].includes(row.exitReason)
-    if (row.status !== 'unknown' || row.leaseStorageDomainId === null || row.hostId === null) return false
+    if (row.status !== 'unknown' || row.hostId === null || !leaseOf(this.#options.store.read, row.id))
+      return false
     return host(this.#options.store.read, row.hostId).health === 'non_responsive'
   }
 
@@ -162,7 +163,7 @@ export class StoreWorld implements HaWorld {
       name: row.name,
       priority: row.priority,
       isHa: row.isHa,
-      hasLease: row.leaseStorageDomainId !== null,
+      hasLease: leaseOf(store.read, row.id) !== null,
       recentRestarts: restarts.at.filter(at => clock.monotonic() - at < hour).length,
       lastAttempt: restarts.lastAttempt,
       lastAttemptFailed: restarts.failed > 0,
@@ -196,17 +197,8 @@ export class StoreWorld implements HaWorld {
       const text = `VM ${row.name} is restarted (proof: ${proof.replaceAll('_', ' ')})`
       addEvent(tx, { severity: 'warning', kind: 'vm.restarting', text, objects: { vm: vmId } }, clock.wall())
       noteVm(tx, vmId, { restartsJson: null })
-      return jobs.create(tx, 'vm.restart', {
-        context: {
-          ...startContext(vmId),
-          preferredHostId: row.status === 'unknown' ? null : row.hostId,
-          proof,
-          leaseStorageDomainId: row.leaseStorageDomainId
-        },
-        objects: { vm: vmId },
-        claims: [{ type: 'vm', id: vmId, mode: 'change' }],
-        actor: 'system'
-      })
+      const preferredHostId = row.status === 'unknown' ? null : row.hostId
+      return enqueueRestart(jobs, tx, { vmId, proof, preferredHostId })
     })
     const now = clock.monotonic()
     const restarts = this.#restartsOf(vmId)

@@ -21,7 +21,7 @@ const readEvery = seconds(1)
 const switchLimit = seconds(180)
 
 /** Switches a host's power by order of a person, and says what the devices show afterwards. */
-export function fenceHost({ store, clock }: JobWorld, power: Power): JobTable<FenceHost, Tx> {
+export function fenceHost({ store, clock, power }: JobWorld): JobTable<FenceHost, Tx> {
   return {
     kind: 'host.fence',
     result: ({ states }) => ({ power: states.join(' ') }),
