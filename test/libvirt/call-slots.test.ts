@@ -51,10 +51,10 @@ t.test('no more than four calls are outstanding; the fifth waits its turn', asyn
 
 t.test('a guest has one call of a kind at a time, and others pass it by', async t => {
   const { sent, call } = world()
-  call('first', 'g')
-  call('second', 'g')
-  call('steer', 'g', { kind: 'steering' })
-  call('other', 'h')
+  void call('first', 'g')
+  void call('second', 'g')
+  void call('steer', 'g', { kind: 'steering' })
+  void call('other', 'h')
   await setImmediate()
   t.strictSame(sent, ['first', 'steer', 'other'])
 })
@@ -68,10 +68,10 @@ t.test('a guest whose call is late is refused at once, until libvirtd answers', 
   await t.rejects(queued, late)
   await t.rejects(call('more', 'g'), late)
   t.strictSame(slots.unresponsive(), new Set(['g']))
-  call('steer', 'g', { kind: 'steering' })
+  void call('steer', 'g', { kind: 'steering' })
 
   await reply('suspend')
-  call('again', 'g')
+  void call('again', 'g')
   await setImmediate()
   t.strictSame(sent, ['suspend', 'steer', 'again'])
   t.strictSame(slots.unresponsive(), new Set())
@@ -85,7 +85,7 @@ t.test('a caller who loses interest says nothing about the guest, but the place 
   impatient.abort(new Error('client gone'))
   await t.rejects(first, new Error('client gone'))
   t.strictSame(slots.unresponsive(), new Set())
-  call('second', 'g', { patience: seconds(60) })
+  void call('second', 'g', { patience: seconds(60) })
   await setImmediate()
   t.strictSame(sent, ['first'])
   await reply('first')
@@ -96,7 +96,7 @@ t.test('a caller who loses interest says nothing about the guest, but the place 
 t.test('a caller who leaves the queue leaves no trace', async t => {
   const { slots, sent, call, reply, clock } = world([1])
   const impatient = new AbortController()
-  call('first', 'g')
+  void call('first', 'g')
   const queued = call('queued', 'h', { signal: impatient.signal })
   await setImmediate()
   impatient.abort(new Error('gone'))
@@ -109,7 +109,7 @@ t.test('a caller who leaves the queue leaves no trace', async t => {
 
 t.test('a call whose turn does not come is BUSY, and was never sent', async t => {
   const { sent, call, advance } = world([1])
-  call('first', 'g', { patience: null })
+  void call('first', 'g', { patience: null })
   const second = call('second', 'h')
   await advance(10)
   await t.rejects(second, { reason: 'BUSY' } as unknown as Fault)
@@ -130,8 +130,8 @@ t.test('four stuck guests hold this line, and no call is lost when one comes bac
 
 t.test('a line that is added while all others are held late takes the waiting call', async t => {
   const { sent, lines, call, advance } = world([1])
-  call('stuck', 'g')
-  call('waits', 'h', { patience: seconds(60) })
+  void call('stuck', 'g')
+  void call('waits', 'h', { patience: seconds(60) })
   await setImmediate()
   lines.push({ limit: 1 })
   await advance(10)
@@ -149,10 +149,10 @@ t.test(
   'a call that is refused in the moment in which a place becomes free does not take the place',
   async t => {
     const { slots, lines, sent, call, reply, advance } = world([1])
-    call('first', 'g')
-    call('refused', 'h')
+    void call('first', 'g')
+    void call('refused', 'h')
     await advance(10)
-    call('next', 'i')
+    void call('next', 'i')
     await reply('first')
     t.strictSame(sent, ['first', 'next'])
     await reply('next')

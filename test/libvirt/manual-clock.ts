@@ -39,7 +39,7 @@ export class ManualClock implements Clock {
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  limit = 20_000
+  limit = 60_000
 ): Promise<void> {
   const end = performance.now() + limit
   while (!(await holds())) {

@@ -13,6 +13,10 @@ import { libvirtWorld, soon } from './world.js'
 
 t.setTimeout(120_000)
 
+const world = await libvirtWorld()
+t.teardown(() => world[Symbol.asyncDispose]())
+let pools = 0
+
 const size = 24 * 2 ** 20
 const sha = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
@@ -21,10 +25,11 @@ const contents = Buffer.alloc(size)
 for (let at = 0; at < size; at += 4) contents.writeUInt32LE(Math.imul(at, 2654435761) >>> 0, at)
 
 async function worldWithVolume() {
-  const w = await libvirtWorld()
-  const path = join(w.daemon.root, 'pool')
+  const w = world
+  const name = `pool${pools++}`
+  const path = join(w.daemon.root, name)
   await mkdir(path)
-  const poolXml = `<pool type='dir'><name>p</name><target><path>${path}</path></target></pool>`
+  const poolXml = `<pool type='dir'><name>${name}</name><target><path>${path}</path></target></pool>`
   const { pool } = await w.libvirt.call(p.storagePoolDefineXml, { xml: poolXml, flags: 0 }, soon())
   await w.libvirt.call(p.storagePoolCreate, { pool, flags: 0 }, soon())
   const volXml = `<volume><name>v</name><capacity>${size}</capacity></volume>`
@@ -34,7 +39,7 @@ async function worldWithVolume() {
 }
 
 t.test('what is uploaded is in the file, and what is downloaded is what was uploaded', async t => {
-  await using w = await worldWithVolume()
+  const w = await worldWithVolume()
   const up = await w.libvirt.stream(p.storageVolUpload, w.range, soon())
   // Pieces larger than a packet, and an odd one at the end.
   const pieces = [
@@ -50,7 +55,7 @@ t.test('what is uploaded is in the file, and what is downloaded is what was uplo
 })
 
 t.test('a reader who stops holds libvirtd back, and nothing is lost; other calls go on', async t => {
-  await using w = await worldWithVolume()
+  const w = await worldWithVolume()
   const up = await w.libvirt.stream(p.storageVolUpload, w.range, soon())
   await pipeline(Readable.from([contents]), up.stream)
 
@@ -62,8 +67,8 @@ t.test('a reader who stops holds libvirtd back, and nothing is lost; other calls
 })
 
 t.test('a stream that fails says why, and one that is left is cut', async t => {
-  await using w = await worldWithVolume()
-  const none = { ...w.range, vol: { pool: 'p', name: 'none', key: '/none' } }
+  const w = await worldWithVolume()
+  const none = { ...w.range, vol: { ...w.range.vol, name: 'none', key: '/none' } }
   const failure = await w.libvirt.stream(p.storageVolDownload, none, soon()).catch((error: unknown) => error)
   t.ok(failure instanceof Fault)
 
@@ -79,7 +84,8 @@ t.test('a stream that fails says why, and one that is left is cut', async t => {
 })
 
 t.test('the console of a guest is a stream both ways, and can be taken over', async t => {
-  await using w = await libvirtWorld()
+  const w = world
+  await w.libvirt.whenUp(soon())
   // The firmware's boot menu on the serial port: it writes there, and waits for a key.
   const guest = await w.boot({ os: `<bios useserial='yes'/><bootmenu enable='yes' timeout='60000'/>` })
   const first = await openConsole(guest, {}, soon())
@@ -100,7 +106,8 @@ t.test('the console of a guest is a stream both ways, and can be taken over', as
 })
 
 t.test('a screenshot is a picture', async t => {
-  await using w = await libvirtWorld()
+  const w = world
+  await w.libvirt.whenUp(soon())
   const devices = `<graphics type='vnc' autoport='yes'/><video><model type='vga'/></video>`
   const guest = await w.boot({ devices })
   const { mime, image } = await screenshot(guest, 0, soon())
