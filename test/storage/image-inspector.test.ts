@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import t from 'tap'
 import { inspectImage, type ImageFormat } from '../../storage/image-inspector.js'
 import { attacks, falseFlags } from '../corpus/images/attacks.js'
@@ -102,4 +103,41 @@ t.test('a smaller limit of the target refuses an image that fits elsewhere', asy
     problems.map(({ rule }) => rule),
     ['qcow2.size']
   )
+})
+
+const change = fc.tuple(fc.nat({ max: 600 }), fc.nat({ max: 255 }))
+
+for (const [name, format, , image] of accepted) {
+  t.test(`a ${name} with some bytes changed is accepted or refused, and reading stays bounded`, async t => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 8 }), async changes => {
+        const damaged = image.with(
+          ...changes.map(([at, byte]) => ({ at: BigInt(at), bytes: Buffer.from([byte]) }))
+        )
+        await inspectImage(damaged, format)
+        return damaged.reads <= 64 && damaged.bytesRead <= 2 ** 21
+      }),
+      { numRuns: 40 }
+    )
+    t.pass()
+  })
+}
+
+t.test('a qcow2 that is accepted after any change still names no other file', async t => {
+  const image = good.qcow2()
+  const field = fc.tuple(fc.nat({ max: 120 }), fc.nat({ max: 255 }))
+  await fc.assert(
+    fc.asyncProperty(fc.array(field, { minLength: 1, maxLength: 4 }), async changes => {
+      const damaged = image.with(
+        ...changes.map(([at, byte]) => ({ at: BigInt(at), bytes: Buffer.from([byte]) }))
+      )
+      const { problems } = await inspectImage(damaged, 'qcow2')
+      if (problems.length > 0) return true
+      const head = await damaged.read(0n, 104)
+      const namesNone = head.readBigUInt64BE(8) === 0n && head.readUInt32BE(16) === 0
+      return namesNone && (head.readBigUInt64BE(72) & 6n) === 0n
+    }),
+    { numRuns: 500 }
+  )
+  t.pass()
 })
