@@ -22,7 +22,10 @@ export type CreateVolume = Place & {
   allocation: AllocationPolicy
   diskContent: DiskContent
   description: string
-  /** False where the data comes later: nobody may use the volume until then. */
+  /**
+   * False where the data comes later, with its format and its space: nobody may use the volume until then. Only
+   * a preallocated raw one is made whole at once, because it is written in place.
+   */
   legal: boolean
 }
 
@@ -57,11 +60,14 @@ export async function createVolume(
     await volumes.removeLeftovers(request.imageId)
   })
 
+  const isEmpty = !request.legal && !(request.format === 'raw' && request.allocation === 'preallocated')
   await together(
-    idempotent('volume.create/format', () => format(op, volume, parent, limited)),
+    isEmpty
+      ? Promise.resolve()
+      : idempotent('volume.create/format', () => format(op, volume, parent, limited)),
     idempotent('volume.create/lease', () => leases.writeVolumeLease(request, limited))
   )
-  if (request.allocation === 'preallocated') {
+  if (request.allocation === 'preallocated' && !isEmpty) {
     await idempotent('volume.create/allocate', () => volumes.allocate(volume, limited))
   }
   await idempotent('volume.create/flush', () => volumes.flush(request))

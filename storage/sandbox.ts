@@ -13,7 +13,16 @@ export type Conversion = {
   into: ConvertInto
 }
 
-const limits = ['prlimit', '--as=1073741824', '--nofile=64', '--core=0']
+// Small stacks and few arenas: qemu-img starts up to 64 threads, and all of them share the address space allowed.
+const limits = [
+  'prlimit',
+  '--as=1073741824',
+  '--stack=1048576',
+  '--nofile=64',
+  '--core=0',
+  'env',
+  'MALLOC_ARENA_MAX=2'
+]
 // No user namespace: in one, files of 36:36 would belong to nobody. Of root's powers only that to open them is left.
 const apart = ['--unshare-ipc', '--unshare-pid', '--unshare-net', '--unshare-uts', '--unshare-cgroup-try']
 const alone = [
