@@ -3,7 +3,9 @@ import { agentServices } from '../../proto/load.js'
 import type { Tx } from '../store/query.js'
 import { endTasks, performTask } from './hosts.js'
 import type { JobTable, Step } from './job.js'
+import type { Vm } from '../store/vms.js'
 import { choose, confirm, nextLife, start, type StartContext } from './start-steps.js'
+import { untilVm } from './until-vm.js'
 import type { JobWorld } from './world.js'
 
 /** Why a VM may be started again although nobody saw it stop. */
@@ -26,7 +28,8 @@ export function restartVm(world: JobWorld): JobTable<RestartVm, Tx> {
   }
 }
 
-function awaitLease({ hosts }: JobWorld): Step<RestartVm, Tx> {
+/** Ends early when the VM's host is heard again, and the VM never stopped. */
+function awaitLease({ hosts, store }: JobWorld): Step<RestartVm, Tx> {
   return {
     name: 'awaitLease',
     limit: null,
@@ -39,7 +42,21 @@ function awaitLease({ hosts }: JobWorld): Step<RestartVm, Tx> {
         throw new Fault('WRONG_STATE', 'a VM without a lease cannot be restarted by the proof of its lease')
       }
       const request = { storageDomainId: leaseStorageDomainId, leaseId: vmId }
-      await performTask(hosts, act, hostId, agentServices.storage.AwaitLease, request)
+      const over = new AbortController()
+      const either = AbortSignal.any([act.signal, over.signal])
+      const back = untilVm(store, vmId, row => row === null || isRunningAgain(row), either).then(
+        () => over.abort(new Fault('WRONG_STATE', 'the VM runs again on its host: it never stopped')),
+        () => {}
+      )
+      try {
+        const asking = { ...act, signal: either }
+        await performTask(hosts, asking, hostId, agentServices.storage.AwaitLease, request)
+      } catch (error) {
+        throw over.signal.aborted ? over.signal.reason : error
+      } finally {
+        over.abort()
+        await back
+      }
     },
     undo: async act => {
       const { hostId } = act.context
@@ -47,3 +64,5 @@ function awaitLease({ hosts }: JobWorld): Step<RestartVm, Tx> {
     }
   }
 }
+
+const isRunningAgain = ({ status }: Vm) => status !== 'unknown' && status !== 'down'
