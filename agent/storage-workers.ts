@@ -124,6 +124,11 @@ export class StorageWorkers {
     await Promise.all(this.ids.map(id => this.stop(id)))
   }
 
+  /** The process behind a storage domain; another one after it died. */
+  pid(storageDomainId: string): number | undefined {
+    return this.#slots.get(storageDomainId)?.process.pid
+  }
+
   health(storageDomainId: string): WorkerHealth | null {
     const slot = this.#slots.get(storageDomainId)
     if (!slot) return null
