@@ -41,6 +41,8 @@ export class Agents implements Hosts {
   readonly #options: AgentsOptions
   readonly #connections = new Map<string, Connection>()
   readonly tasks = new TaskReports()
+  /** Serial numbers of the certificates that hosts use, as their connections showed them. */
+  readonly serials = new Map<string, string>()
 
   constructor(options: AgentsOptions) {
     this.#options = options
@@ -247,11 +249,12 @@ export class Agents implements Hosts {
 
   #clientFor(hostId: string, address: string, { trust, certificate, key }: Certificates): RpcClient {
     const { installationId, denies, clock } = this.#options
-    const expect = (server: CertificateIdentity) =>
-      server.role === 'HOST' &&
-      server.id === hostId &&
-      server.installation === installationId &&
-      !denies(server)
+    const expect = (server: CertificateIdentity) => {
+      const isMeant = server.role === 'HOST' && server.id === hostId && server.installation === installationId
+      if (!isMeant || denies(server)) return false
+      this.serials.set(hostId, server.serial)
+      return true
+    }
     return new RpcClient({ address, trust, identity: { certificate, key }, expect }, clock)
   }
 

@@ -7,19 +7,32 @@ import { commandRunner } from '../common/run.js'
 import { RpcServer } from '../common/server.js'
 import { seconds } from '../common/units.js'
 import { coordinatorServices, descriptorSet, standardServices } from '../proto/load.js'
+import { Agents } from './agents.js'
 import { auditTrail } from './audit-trail.js'
+import { ChangeLog } from './change-log.js'
+import { chores } from './chores.js'
 import type { CoordinatorConfig } from './config.js'
+import { HostPower } from './ha/fencing/host-power.js'
+import { Ha } from './ha/ha.js'
+import { jobServices } from './job-services.js'
 import { secretsKey } from './keys.js'
-import { takeEpoch } from './leadership.js'
+import { Leadership } from './leadership.js'
+import { Measured } from './measured.js'
 import { Notify } from './notify.js'
+import { Observer } from './observe.js'
+import { registerJobs } from './register-jobs.js'
+import { runAudit } from './run-audit.js'
 import { clusterService } from './services/cluster.js'
 import { coordinatorService, type About } from './services/coordinator.js'
 import { enrolmentService } from './services/enrolment.js'
 import { eventService } from './services/event.js'
+import { hostPower } from './services/host-power.js'
 import { hostService } from './services/host.js'
 import { Lists } from './services/list.js'
 import { Mutations } from './services/mutation.js'
+import { watchService } from './services/watch.js'
 import { addEvent } from './store/events.js'
+import { sql } from './store/query.js'
 import { Secrets } from './store/secrets.js'
 import { settingOr } from './store/settings.js'
 import { Store } from './store/store.js'
@@ -28,50 +41,91 @@ import { Denied } from './trust/denied.js'
 import { Enrolment } from './trust/enrolment.js'
 import { OwnIdentity, ownAddresses, ownNames } from './trust/own-identity.js'
 import { RateLimit } from './trust/rate-limit.js'
+import { keepUp } from './upkeep.js'
 import { coordinatorVersion } from './version.js'
+import { idsOf, statesOf } from './watched-states.js'
 
-export type RunningCoordinator = { tlsPort: number; epoch: number; dump(): object; stop(): Promise<void> }
+export type RunningCoordinator = {
+  tlsPort: number
+  store: Store
+  dump(): object
+  stop(): Promise<void>
+}
 
 /**
  * The coordinator, put together: the only place that builds its parts. In this order it starts: the store,
- * which no other process may have open; the epoch, before any command; its doors; then it talks to hosts.
+ * which no other process may have open; the epoch, before any command; its doors; then it talks to hosts and
+ * carries on what its last life left.
  */
 export async function startCoordinator(config: CoordinatorConfig, log: Logger): Promise<RunningCoordinator> {
   const clock = systemClock
-  const run = commandRunner(log)
   const end = new AbortController()
   await mkdir(config.state_directory, { recursive: true, mode: 0o700 })
 
   const store = await Store.open(`${config.state_directory}/store.db`, log)
-  const epoch = takeEpoch(store)
+  const leadership = new Leadership(store, `${config.state_directory}/seen-epoch`, clock, log)
   const ca = await CertificateAuthority.open(`${config.state_directory}/trust`, clock)
   const secrets = new Secrets(await secretsKey(`${config.state_directory}/secrets.key`, store, log))
-  const { dataCenterId, coordinatorId, pageTokenKey } = store.transaction(tx => ({
+  const { dataCenterId, coordinatorId, pageTokenKey, ticketKey } = store.transaction(tx => ({
     dataCenterId: settingOr(tx, 'dataCenterId', () => clock.newId()),
     coordinatorId: settingOr(tx, 'coordinatorId', () => clock.newId()),
-    pageTokenKey: settingOr(tx, 'pageTokenKey', () => randomBytes(32).toString('base64'))
+    pageTokenKey: settingOr(tx, 'pageTokenKey', newKey),
+    ticketKey: settingOr(tx, 'ticketKey', newKey)
   }))
   const about: About = {
-    ...{ installationId: ca.installationId, dataCenterId, version: coordinatorVersion, epoch },
+    ...{ installationId: ca.installationId, dataCenterId, version: coordinatorVersion },
     ...{ incarnation: clock.newId(), started: clock.wall(), fingerprint: ca.fingerprint },
-    backupFolder: config.backup_directory
+    backupFolder: config.backup_directory,
+    epoch: () => leadership.epoch
   }
 
   const own = new OwnIdentity(ca, coordinatorId, ownNames(config), config.certificate_seconds, clock)
   await own.renewIfDue()
   const denied = new Denied(store.read, clock)
   const tries = new RateLimit(5, seconds(60), clock)
-  const enrolment = new Enrolment({
-    ...{ store, ca, denied, clock, tries },
-    lifeSeconds: config.certificate_seconds,
-    tokenSeconds: config.token_seconds
+  const life = { lifeSeconds: config.certificate_seconds, tokenSeconds: config.token_seconds }
+  const enrolment = new Enrolment({ store, ca, denied, clock, tries, ...life })
+
+  const agents = new Agents({
+    ...{ store, clock, log, installationId: ca.installationId },
+    own: () => own.certificates,
+    denies: identity => denied.denies(identity),
+    epoch: () => leadership.epoch,
+    onStale: (hostId, seen) => leadership.wasRefused(hostId, seen)
   })
+  const measured = new Measured()
+  const observer = new Observer({ store, agents, measured, denied, clock, log })
+  const isHeard = (hostId: string) => observer.isHeard(hostId)
+  const power = new HostPower({ store, clock, hosts: agents, secrets, isHeard })
+  const { jobs, hostStorage } = registerJobs({
+    ...{ store, hosts: agents, power, loads: measured, clock, log, epoch: leadership.epoch }
+  })
+  const ha = new Ha({ store, clock, log, jobs, hosts: agents, power, isHeard })
 
   const mutations = new Mutations(store, clock)
   const lists = new Lists(Buffer.from(pageTokenKey, 'base64'))
-  const now = { stats: () => null, lastHeard: () => null }
-  const dump = () => ({ about: { ...about, started: timestamp(about.started) }, server: server.dump() })
+  const statsOf = (vmId: string) => measured.vmStats(vmId)
+  const now = {
+    stats: (hostId: string) => measured.hostStats(hostId),
+    lastHeard: (hostId: string) => observer.hostView(hostId).lastHeardWall
+  }
   const place = { address: config.advertise || standardAddress(config.listen), fingerprint: ca.fingerprint }
+  const withJobs = jobServices({
+    ...{ mutations, lists, jobs, agents, loads: measured, statsOf },
+    ticketKey: Buffer.from(ticketKey, 'base64')
+  })
+  const hostVerbs = { ...withJobs.host, ...hostPower({ mutations, jobs }) }
+  const changes = new ChangeLog(store, about.incarnation)
+  const states = statesOf(store.read, now, statsOf)
+  const dump = () => ({
+    about: { ...about, epoch: leadership.epoch, started: timestamp(about.started) },
+    jobs: jobs.dump(),
+    claims: store.read.all(sql.selectFrom('claim').selectAll()),
+    hosts: observer.dump(),
+    changes: changes.sequence,
+    store: { bytes: store.size(), isFull: store.isFull },
+    server: server.dump()
+  })
 
   const server = new RpcServer({
     ...{ log, clock },
@@ -79,40 +133,73 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     trust: { installation: () => ca.installationId, denies: identity => denied.denies(identity) },
     audit: auditTrail(store, log)
   })
-  const runAudit = async () => ({ findings: [], scope: '' })
   server
     .add(coordinatorServices.cluster, clusterService(lists, mutations))
     .add(
       coordinatorServices.host,
-      hostService({ lists, mutations, enrolment, denied, secrets, now, place, jobs: {} })
+      hostService({ lists, mutations, enrolment, denied, secrets, now, place, jobs: hostVerbs })
     )
+    .add(coordinatorServices.vm, withJobs.vm)
+    .add(coordinatorServices.disk, withJobs.disk)
+    .add(coordinatorServices.template, withJobs.template)
+    .add(coordinatorServices.snapshot, withJobs.snapshot)
+    .add(coordinatorServices.storageDomain, withJobs.storageDomain)
+    .add(coordinatorServices.job, withJobs.job)
     .add(coordinatorServices.enrolment, enrolmentService(enrolment, ca))
-    .add(coordinatorServices.event, eventService(store, lists, runAudit))
+    .add(
+      coordinatorServices.event,
+      eventService(store, lists, (id, signal) => runAudit({ store, agents, clock, log }, id, signal))
+    )
+    .add(
+      coordinatorServices.watch,
+      watchService({ log: changes, clock, stateOf: states, idsOf: kind => idsOf(store.read, kind) })
+    )
     .add(coordinatorServices.coordinator, coordinatorService(about, mutations, dump))
     .addStandard()
 
   store.transaction(tx => {
-    const text = `the coordinator started, version ${coordinatorVersion}, epoch ${epoch}`
+    const text = `the coordinator started, version ${coordinatorVersion}, epoch ${leadership.epoch}`
     addEvent(tx, { severity: 'info', kind: 'coordinator.started', text }, clock.wall())
   })
   await server.listenUnix(config.socket)
   const { host = '0.0.0.0', port = 7443 } = listenPlace(config.listen)
   const tlsPort = await server.listenTls({ host, port, certificates: own.certificates, allowAnonymous: true })
+  observer.tend()
+  jobs.start()
+  const loops = [
+    ha.run(end.signal),
+    hostStorage.run(end.signal),
+    keepUp(
+      chores({
+        ...{ config, store, leadership, agents, observer, enrolment, denied, ca, own, clock, log },
+        reload: () => server.reload(own.certificates)
+      }),
+      clock,
+      log,
+      end.signal
+    )
+  ]
   server.health.ready = true
-  const notify = new Notify(run, clock, log)
+  const notify = new Notify(commandRunner(log), clock, log)
   await notify.ready()
-  log.info({ tlsPort, epoch, version: coordinatorVersion }, 'coordinator serves')
-  return { tlsPort, epoch, dump, stop }
+  log.info({ tlsPort, epoch: leadership.epoch, version: coordinatorVersion }, 'coordinator serves')
+  return { tlsPort, store, dump, stop }
 
   /** The journal is the state: nothing is waited for but answers on their way. */
   async function stop(): Promise<void> {
     server.health.ready = false
     await notify.stopping()
     end.abort()
-    await server.stop(seconds(5))
+    await jobs.stop()
+    await observer.stop()
+    await Promise.allSettled(loops)
+    await server.stop(seconds(2))
+    agents.close()
     store.close()
   }
 }
+
+const newKey = () => randomBytes(32).toString('base64')
 
 /** Port 0 asks the kernel for one. */
 function listenPlace(listen: string): { host?: string; port?: number } {

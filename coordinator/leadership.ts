@@ -1,9 +1,65 @@
+import type { Clock } from '../common/clock.js'
+import { writeDurably } from '../common/durable-file.js'
 import { Fault } from '../common/fault.js'
+import type { Logger } from '../common/log.js'
 import { addEvent } from './store/events.js'
 import { putSetting, setting } from './store/settings.js'
 import type { Store } from './store/store.js'
 
-/** Once at each start, before the first command: agents refuse whoever has a lower epoch than they have seen. */
+const alertEvery = 3_600_000
+
+/**
+ * The number of this reign: taken at each start, before the first command. Agents refuse whoever has a lower
+ * one than they have seen.
+ */
+export class Leadership {
+  readonly #store: Store
+  readonly #seenFile: string
+  readonly #clock: Clock
+  readonly #log: Logger
+  #epoch: number
+  #highestSeen = 0
+  #lastAlert = 0
+
+  constructor(store: Store, seenFile: string, clock: Clock, log: Logger) {
+    this.#store = store
+    this.#seenFile = seenFile
+    this.#clock = clock
+    this.#log = log
+    this.#epoch = takeEpoch(store)
+  }
+
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /** An operator has lifted the epoch while this coordinator runs. */
+  reignAgain(epoch: number): void {
+    if (epoch > this.#epoch) this.#epoch = epoch
+    this.#log.warn({ epoch: this.#epoch }, 'the epoch was lifted by an operator')
+  }
+
+  /** A host knows a newer coordinator: another one runs, or this store is older than the world. */
+  wasRefused(hostId: string, seenEpoch: number): void {
+    this.#log.error({ host: hostId, seenEpoch, epoch: this.#epoch }, 'a host refuses this coordinator')
+    if (seenEpoch > this.#highestSeen) {
+      this.#highestSeen = seenEpoch
+      writeDurably(this.#seenFile, `${seenEpoch}\n`).catch((error: unknown) =>
+        this.#log.warn({ err: error }, 'the epoch of another coordinator was not noted')
+      )
+    }
+    const now = this.#clock.wall()
+    if (now - this.#lastAlert < alertEvery) return
+    this.#lastAlert = now
+    const text =
+      `host ${hostId} has seen epoch ${seenEpoch} and refuses this coordinator, which is at ${this.#epoch}: ` +
+      'stop it if another one runs; after a restore run `drover-coordinator adopt-epoch`'
+    this.#store.transaction(tx =>
+      addEvent(tx, { severity: 'alert', kind: 'coordinator.refused', text, objects: { host: hostId } }, now)
+    )
+  }
+}
+
 export function takeEpoch(store: Store): number {
   return store.transaction(tx => {
     const epoch = Number(setting(tx, 'epoch') ?? '0') + 1

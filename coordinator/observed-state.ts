@@ -252,11 +252,17 @@ export function observeHost(
   { capabilities, recovering }: GetHostResponse__Output
 ): void {
   if (!capabilities) return
-  const problem = recovering || capabilities.libvirtVersion !== '' ? '' : 'libvirtd does not answer'
+  const problem = problemOf(recovering, capabilities.libvirtVersion)
   const capabilitiesJson = JSON.stringify(capabilities)
   const { hardwareId, agentVersion } = capabilities
   const isSame = JSON.stringify(known.capabilities) === capabilitiesJson && problem === known.problem
   if (!isSame) noteHost(tx, known.id, { capabilitiesJson, problem, hardwareId, agentVersion })
+}
+
+/** Why a host that answers cannot run VMs. */
+function problemOf(isRecovering: boolean, libvirtVersion: string): string {
+  if (isRecovering) return 'the agent is still finding out what runs there'
+  return libvirtVersion === '' ? 'libvirtd does not answer' : ''
 }
 
 /** After a snapshot: what the host did not mention does not exist there. */

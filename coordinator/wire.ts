@@ -1,4 +1,4 @@
-import { Fault } from '../common/fault.js'
+import type { Fault } from '../common/fault.js'
 import type { Failure__Output } from '../proto/generated/types/drover/common/v1/Failure.js'
 
 // Our own words and values, as they go out; and back, where hosts send them.

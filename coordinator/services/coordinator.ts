@@ -10,7 +10,7 @@ export type About = {
   installationId: string
   dataCenterId: string
   version: string
-  epoch: number
+  epoch(): number
   incarnation: string
   started: number
   fingerprint: string
@@ -29,7 +29,7 @@ export function coordinatorService(
       method: async () => ({
         installationId: about.installationId,
         version: about.version,
-        coordinatorEpoch: String(about.epoch),
+        coordinatorEpoch: String(about.epoch()),
         incarnation: about.incarnation,
         started: wireTime(about.started),
         caFingerprint: about.fingerprint,

@@ -21,6 +21,9 @@ export const currentCertificate = (reader: Reader, role: string, name: string): 
       .limit(1)
   )
 
+export const certificateOf = (reader: Reader, serial: string): Certificate | null =>
+  reader.first(sql.selectFrom('certificate').selectAll().where('serial', '=', serial))
+
 /** Refuses all certificates that somebody has, but one. */
 export function revokeCertificates(tx: Tx, role: string, name: string, now: number, exceptSerial = ''): void {
   tx.run(

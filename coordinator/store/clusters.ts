@@ -6,8 +6,11 @@ import type { ClusterTable } from './tables.js'
 
 export type Cluster = Selectable<ClusterTable>
 
+export const clusterOrNull = (reader: Reader, id: string): Cluster | null =>
+  reader.first(sql.selectFrom('cluster').selectAll().where('id', '=', id))
+
 export function cluster(reader: Reader, id: string): Cluster {
-  const found = reader.first(sql.selectFrom('cluster').selectAll().where('id', '=', id))
+  const found = clusterOrNull(reader, id)
   if (!found) throw notFound('cluster', id)
   return found
 }

@@ -356,6 +356,7 @@ const first = [
     previousHash TEXT NOT NULL,
     hash TEXT NOT NULL
   ) STRICT`,
+  `CREATE INDEX auditByRequest ON audit (requestId)`,
   `CREATE TABLE auditAnchor (sequence INTEGER PRIMARY KEY, hash TEXT NOT NULL, time INTEGER NOT NULL) STRICT`,
   `CREATE TRIGGER auditIsNeverChanged BEFORE UPDATE ON audit BEGIN
     SELECT RAISE (ABORT, 'audit records are never changed');

@@ -4,7 +4,6 @@ import type { Clock } from '../../common/clock.js'
 import { Fault } from '../../common/fault.js'
 import {
   allowHost,
-  currentCertificate,
   enrolmentToken,
   insertCertificate,
   putEnrolmentToken,
@@ -77,7 +76,7 @@ export class Enrolment {
   }
 
   /** A new certificate for a host that has a valid one, with a new key. */
-  async renew(hostId: string, csr: Buffer): Promise<string> {
+  async renew(hostId: string, csr: Buffer): Promise<Issued> {
     const { store, clock } = this.#options
     const { address, capabilities } = host(store.read, hostId)
     const publicKey = await keyOfRequest(csr)
@@ -85,13 +84,7 @@ export class Enrolment {
     store.transaction(tx => {
       insertCertificate(tx, recordOf(hostId, issued, clock.wall()))
     })
-    return issued.chain
-  }
-
-  /** When a host's certificate has lived two thirds of its life, it is due. */
-  renewalDue(reader: Reader, hostId: string): number | null {
-    const current = currentCertificate(reader, 'HOST', hostId)
-    return current && current.issued + ((current.notAfter - current.issued) * 2) / 3
+    return issued
   }
 
   #hostOfToken(reader: Reader, token: string): string {

@@ -26,10 +26,7 @@ export type TrustNote = z.infer<typeof note>
 
 export async function leaveNote(folder: string, content: TrustNote, clock: Clock): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
-  await writeDurably(
-    `${folder}/${clock.wall()}-${clock.newId()}.json`,
-    JSON.stringify(content)
-  )
+  await writeDurably(`${folder}/${clock.wall()}-${clock.newId()}.json`, JSON.stringify(content))
 }
 
 export type TakenNotes = { isRevoked: boolean; adoptedEpoch: number | null }
