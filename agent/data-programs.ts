@@ -100,9 +100,9 @@ export class DataPrograms {
       await Promise.race([work, left(signal)])
     } finally {
       signal.removeEventListener('abort', onAbort)
+      if (!isLeaving()) await run('systemctl', ['reset-failed', unit], never, { okCodes: [0, 1, 5] })
     }
     signal.throwIfAborted()
-    await run('systemctl', ['reset-failed', unit], never, { okCodes: [0, 1, 5] })
   }
 
   async #followUnit(unit: string, argv: string[], output: string, never: AbortSignal): Promise<void> {
