@@ -76,7 +76,8 @@ export function details(value: object, indent = ''): string {
       for (const item of held)
         lines.push(`${details(item as object, `${indent}    `).replace(/^(\s*)  /, '$1- ')}`)
     } else if (typeof held === 'object' && held !== null && !isTime(held) && !(held instanceof Uint8Array)) {
-      lines.push(label, details(held, `${indent}  `))
+      const inner = details(held, `${indent}  `)
+      if (inner !== '') lines.push(label, inner)
     } else lines.push(`${label} ${scalar(name, held)}`)
   }
   return lines.join('\n')

@@ -127,6 +127,7 @@ export class RpcServer {
       allowAnonymous,
       limits: frontLimits,
       log,
+      clock,
       onConnection: socket => injector.injectConnection(socket)
     })
     front.server.listen({ host, port })

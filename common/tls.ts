@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
+import type { Clock } from './clock.js'
 import type { Logger } from './log.js'
 
 /** PEM texts. `certificate` may go on with the certificates of its issuers. */
@@ -16,6 +17,7 @@ export type TlsFrontOptions = {
   allowAnonymous: boolean
   limits?: Partial<FrontLimits>
   log: Logger
+  clock: Clock
   onConnection: (socket: TLSSocket) => void
 }
 
@@ -30,7 +32,9 @@ const protocol = { minVersion: 'TLSv1.3', ALPNProtocols: ['h2'] } as const
  * TLS 1.3 in front of gRPC: grpc-js alone accepts TLS 1.2 and holds silent connections for two minutes.
  * Certificates are replaced without dropping a connection.
  */
-export function tlsFront({ certificates, allowAnonymous, limits, log, onConnection }: TlsFrontOptions) {
+export function tlsFront(options: TlsFrontOptions) {
+  const { certificates, allowAnonymous, limits, clock, onConnection } = options
+  const log = seldom(options.log, clock)
   const bounds = { ...standardLimits, ...limits }
   const server = createServer({
     ...protocol,
@@ -44,16 +48,13 @@ export function tlsFront({ certificates, allowAnonymous, limits, log, onConnecti
     // With allowAnonymous TLS itself lets bad certificates pass: none is fine, a bad one is not.
     const presented = socket.getPeerCertificate().raw !== undefined
     if (presented && !socket.authorized) {
-      log.warn(
-        { address: socket.remoteAddress, why: String(socket.authorizationError) },
-        'certificate refused'
-      )
+      log({ address: socket.remoteAddress, why: String(socket.authorizationError) }, 'certificate refused')
       socket.destroy()
     } else if (socket.alpnProtocol === 'h2') onConnection(socket)
     else socket.destroy()
   })
   server.on('tlsClientError', (error: Error & { code?: string }, socket) => {
-    log.info({ address: socket.remoteAddress, code: error.code }, 'TLS handshake failed')
+    log({ address: socket.remoteAddress, code: error.code }, 'TLS handshake failed')
     socket.destroy()
   })
   return {
@@ -65,8 +66,25 @@ export function tlsFront({ certificates, allowAnonymous, limits, log, onConnecti
 
 const contextOf = ({ trust, certificate, key }: Certificates) => ({ ca: trust, cert: certificate, key })
 
+type Say = (facts: object, text: string) => void
+
+/** Anybody can make these lines appear: of each kind one in ten seconds is logged, with a count of the rest. */
+function seldom(log: Logger, clock: Clock): Say {
+  const last = new Map<string, { at: number; untold: number }>()
+  return (facts, text) => {
+    const before = last.get(text)
+    const now = clock.monotonic()
+    if (before && now - before.at < 10) {
+      before.untold++
+      return
+    }
+    log.warn({ ...facts, untold: before?.untold ?? 0 }, text)
+    last.set(text, { at: now, untold: 0 })
+  }
+}
+
 /** Bounds on raw connections, before anything is known of them. */
-function countConnections(server: Server, bounds: FrontLimits, log: Logger): void {
+function countConnections(server: Server, bounds: FrontLimits, log: Say): void {
   const byAddress = new Map<string, number>()
   const unfinished = new Set<Socket>()
   let inAll = 0
@@ -74,7 +92,7 @@ function countConnections(server: Server, bounds: FrontLimits, log: Logger): voi
     const address = socket.remoteAddress ?? ''
     const before = byAddress.get(address) ?? 0
     if (before >= bounds.perAddress || inAll >= bounds.inAll || unfinished.size >= bounds.unfinished) {
-      log.warn({ address, before, inAll, unfinished: unfinished.size }, 'connection refused: too many')
+      log({ address, before, inAll, unfinished: unfinished.size }, 'connection refused: too many')
       socket.destroy()
       return
     }

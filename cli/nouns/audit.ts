@@ -62,7 +62,7 @@ export async function runAudit(session: Session, storageDomain?: string): Promis
   const storageDomainId = await optionalIdOf(session, storageDomains, storageDomain)
   const { findings, scope } = await session.call(service.RunAudit, { storageDomainId })
   if (session.options.json) session.out.print(json({ findings, scope }))
-  else if (findings.length === 0) session.out.print(`no violation found in ${scope}`)
+  else if (findings.length === 0) session.out.print(`no violation found${scope ? ` in ${scope}` : ''}`)
   else {
     const rows = findings.map(({ invariant, object, text, hostId }) => [invariant, object, text, hostId])
     session.out.print(table(['INVARIANT', 'OBJECT', 'WHAT IS WRONG', 'FOUND BY'], rows))

@@ -36,7 +36,7 @@ export function addEvent(program: Command): void {
     )
     .option('--filter <CONDITIONS>', 'conditions joined by AND; fields: severity, kind, vm_id, host_id')
     .option('--limit <N>', 'at most so many (default 100)', integer(1, 1_000_000))
-    .description('List events, oldest last.')
+    .description('List events, newest last.')
     .addHelpText('after', '\nExample:\n  drover event --follow --severity warning')
     .action(
       withSession(async (session, options: Options) => {
@@ -45,7 +45,7 @@ export function addEvent(program: Command): void {
         if (!options.follow) {
           const source = { list: service.ListEvents, items: (page: Page) => page.events }
           const events = await all(session, source, options, options.limit ?? 100)
-          return out.print(asJson ? json(events) : events.map(line).join('\n') || 'no events')
+          return out.print(asJson ? json(events) : events.toReversed().map(line).join('\n') || 'no events')
         }
         const minSeverity = options.severity
           ? severities[options.severity]
