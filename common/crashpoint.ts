@@ -25,7 +25,8 @@ export function onHang(tell: () => void): void {
 
 /** Arms another point in a program that runs, or none: for harnesses that try one after the other. */
 export function armCrashpoint(text: string | null): void {
-  if (process.env['NODE_ENV'] !== 'test') throw new Error('crash points are for tests: NODE_ENV=test is not set')
+  if (process.env['NODE_ENV'] !== 'test')
+    throw new Error('crash points are for tests: NODE_ENV=test is not set')
   armed = text === null ? null : parse(text)
   passages = 0
 }
