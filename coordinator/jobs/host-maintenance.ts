@@ -11,7 +11,7 @@ import { vmsOfHost, vmOrNull, type Vm } from '../store/vms.js'
 import { eachOf } from './hosts.js'
 import type { Act, JobTable } from './job.js'
 import { isRunning } from './observed-vm.js'
-import { joinOn, leaveOn } from './storage-domain-steps.js'
+import { joinOn, leaveOn, patiently } from './storage-domain-steps.js'
 import type { JobWorld } from './world.js'
 
 export type DeactivateHost = { hostId: string; storageDomainIds: string[] }
@@ -170,7 +170,7 @@ async function joinAll(
   )
   await eachOf(active, 8, async ({ id, connection, name }) => {
     try {
-      await joinOn(world, act, hostId, id, connection)
+      await patiently(world.clock, act.signal, () => joinOn(world, act, hostId, id, connection))
     } catch (error) {
       if (act.signal.aborted || !(error instanceof Fault)) throw error
       const what = { err: error, host: host(world.store.read, hostId).name, storageDomain: name }

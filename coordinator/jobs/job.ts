@@ -51,8 +51,8 @@ export type Step<Context, Tx> = {
   uncommit?(tx: Tx, context: Readonly<Context>, jobId: string): Partial<Context> | void
   /** Its commit happened in the transaction that created the job. */
   atCreation?: true
-  /** Once this step is done the job is finished, however long that takes, and never undone. */
-  pointOfNoReturn?: true
+  /** Once this step is done (with that outcome) the job is finished, however long that takes, and never undone. */
+  pointOfNoReturn?: true | ((context: Readonly<Context>) => boolean)
   /** Begins although somebody cancelled: it finds out what the step before it has really done. */
   evenIfCancelled?: true
   /** Another way after a final failure: back to an earlier step, with another choice. */
@@ -174,9 +174,12 @@ export function written<T>(write: () => T): T {
 /** Whether no point of no return is behind the job. */
 export function mayTurnBack<Context, Tx>(
   steps: ReadonlyArray<Step<Context, Tx>>,
-  journal: Pick<Journal<Context, Tx>, 'state'>
+  journal: Pick<Journal<Context, Tx>, 'state' | 'context'>
 ): boolean {
-  return !steps.some(({ name, pointOfNoReturn }) => pointOfNoReturn && journal.state(name) === 'done')
+  return !steps.some(({ name, pointOfNoReturn }) => {
+    if (!pointOfNoReturn || journal.state(name) !== 'done') return false
+    return pointOfNoReturn === true || pointOfNoReturn(journal.context())
+  })
 }
 
 function throwIfCancelled(journal: { isCancelled(): boolean }): void {

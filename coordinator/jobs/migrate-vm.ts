@@ -79,6 +79,7 @@ export function migrateVm(world: JobWorld): JobTable<MigrateVm, Tx> {
         weight: 20,
         limit: null,
         evenIfCancelled: true,
+        pointOfNoReturn: ({ owner }) => owner === 'destination',
         host: ({ sourceHostId }) => sourceHostId,
         run: async act => {
           const failure = await tryToMigrate(world, act)

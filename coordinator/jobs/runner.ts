@@ -170,11 +170,11 @@ export class Jobs<C extends Contexts> {
     return [...this.#live].map(([job, { kind }]) => ({ job, kind }))
   }
 
-  #mayTurnBack(tx: Tx, { id, kind }: Job): boolean {
+  #mayTurnBack(tx: Tx, { id, kind, context }: Job): boolean {
     const steps = jobSteps(tx, id)
     const state = (name: string) => steps.find(step => step.name === name)?.state ?? undefined
-    const table = this.#options.kinds[kind]
-    return table !== undefined && mayTurnBack(table.steps, { state })
+    const table = this.#options.kinds[kind] as JobTable<object, Tx> | undefined
+    return table !== undefined && mayTurnBack(table.steps, { state, context: () => context })
   }
 
   #pump(): void {

@@ -34,6 +34,7 @@ export function stopVm({ hosts, store }: JobWorld): JobTable<StopVm, Tx> {
       {
         name: 'stop',
         weight: 4,
+        pointOfNoReturn: true,
         limit: ({ isForced, timeoutSeconds }) => seconds(isForced ? 600 : timeoutSeconds),
         late: ({ isForced, timeoutSeconds }) =>
           isForced
@@ -51,7 +52,6 @@ export function stopVm({ hosts, store }: JobWorld): JobTable<StopVm, Tx> {
       },
       {
         name: 'confirm',
-        pointOfNoReturn: true,
         run: async ({ context: { vmId, vmGeneration }, signal }) => {
           await untilVm(
             store,

@@ -1,4 +1,8 @@
+import type { Clock } from '../../common/clock.js'
+import { within } from '../../common/deadline.js'
 import { Fault } from '../../common/fault.js'
+import { retry } from '../../common/retry.js'
+import { seconds } from '../../common/units.js'
 import { agentServices } from '../../proto/load.js'
 import { setting } from '../store/settings.js'
 import { host, hosts as allHosts } from '../store/hosts.js'
@@ -6,6 +10,7 @@ import type { Reader } from '../store/query.js'
 import { storageDomain, type StorageConnection } from '../store/storage-domains.js'
 import { wireConnection } from '../storage-connection.js'
 import { eachOf, endTasks, performTask, sharedProgress, unlessAbsent, type Asking } from './hosts.js'
+import { verdictOn } from './verdict.js'
 import type { JobWorld } from './world.js'
 
 // A storage domain and the hosts that use it: what its jobs have in common.
@@ -91,7 +96,8 @@ export async function joinEverywhere(
   const failures: unknown[] = []
   await eachOf(hostIds, 16, async (hostId, index) => {
     try {
-      await joinOn(world, { ...act, progress: progress(index) }, hostId, storageDomainId, connection)
+      const one = { ...act, progress: progress(index) }
+      await patiently(world.clock, act.signal, () => joinOn(world, one, hostId, storageDomainId, connection))
     } catch (error) {
       if (act.signal.aborted) throw error
       failures.push(error)
@@ -99,4 +105,18 @@ export async function joinEverywhere(
     }
   })
   if (failures.length === hostIds.length) throw failures[0] ?? new Fault('NO_HOST', 'no host is up')
+}
+
+const patience = seconds(60)
+const backoff = { first: seconds(0.2), most: seconds(5) }
+
+/** One host of several: what says "perhaps later" is asked again, but not for as long as a whole step may take. */
+export async function patiently<T>(clock: Clock, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  const isFinal = (error: unknown) => verdictOn(error) !== 'again'
+  try {
+    return await retry(clock, backoff, work, isFinal, within(patience, signal))
+  } catch (error) {
+    if (signal.aborted || error instanceof Fault) throw error
+    throw new Fault('DEADLINE', `the host did not answer within ${patience} s`, { cause: error })
+  }
 }

@@ -9,13 +9,16 @@ const definitions: Definition[] = ['VmService', 'StorageService', 'HostService']
 )
 
 /** A request as the host would read it: what the contract does not know is lost on the way. */
-function asReceived<Q, R>({ path, requestSerialize }: Method<Q, R>, request: Q): Record<string, unknown> {
+const asReceived = <Q, R>({ path, requestSerialize }: Method<Q, R>, request: Q) =>
+  requestOf(path, requestSerialize(request))
+
+export function requestOf(path: string, bytes: Buffer): Record<string, unknown> {
   const found = definitions.flatMap(Object.values).find(method => method.path === path)
   if (!found) throw new TypeError(`no such method: ${path}`)
-  return found.requestDeserialize(requestSerialize(request)) as Record<string, unknown>
+  return found.requestDeserialize(bytes) as Record<string, unknown>
 }
 
-const verbOf = (path: string) => path.slice(path.lastIndexOf('/') + 1)
+export const verbOf = (path: string) => path.slice(path.lastIndexOf('/') + 1)
 
 /** Hosts of a fake world, in the same process: every request still goes through its wire form. */
 export function fakeHosts(world: FakeWorld): Hosts {
@@ -52,6 +55,9 @@ export function answer(
       const status = `VM_STATUS_${vm.status.toUpperCase()}`
       return { ...vm, status, vmGeneration: String(vm.generation), failure: null }
     }
+    case 'GetHost':
+      world.host(hostId)
+      return { hostId, capabilities: null, stats: null }
     case 'ListVolumes':
       return {
         volumes: world.volumes(text('storageDomainId'), text('imageId')).map(volume => ({

@@ -51,6 +51,7 @@ export class FakeWorld {
   onVm: (hostId: string, vm: FakeVm | null, vmId: string) => void = () => {}
   onStorageDomain: (hostId: string, storageDomainId: string, health: string) => void = () => {}
 
+  readonly powerOff = new Set<string>()
   /** Hosts that are proven to be stopped. */
   readonly gone = new Set<string>()
   isGone = (hostId: string) => this.gone.has(hostId)
@@ -163,9 +164,10 @@ export class FakeWorld {
       this.#domain(String(storageDomainId))
       host.connected.add(String(storageDomainId))
     },
-    DisconnectStorageDomain: (host, { storageDomainId }) => {
+    DisconnectStorageDomain: (host, { storageDomainId }, hostId) => {
       if (host.active.has(String(storageDomainId))) throw new Fault('WRONG_STATE', 'it is active')
       host.connected.delete(String(storageDomainId))
+      this.onStorageDomain(hostId, String(storageDomainId), 'removed')
     },
     AttachStorageDomain: (_, { storageDomainId, dataCenterId }) => {
       const domain = this.#domain(String(storageDomainId))

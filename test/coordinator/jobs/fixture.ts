@@ -5,6 +5,7 @@ import { pino } from 'pino'
 import { systemClock, type Clock } from '../../../common/clock.js'
 import { derivedId } from '../../../common/ids.js'
 import { seconds } from '../../../common/units.js'
+import type { Power } from '../../../coordinator/jobs/host-power.js'
 import type { Hosts } from '../../../coordinator/jobs/hosts.js'
 import type { AllJobs, JobContexts, JobKind } from '../../../coordinator/jobs/kinds.js'
 import { registerJobs } from '../../../coordinator/register-jobs.js'
@@ -13,7 +14,13 @@ import { insertCluster } from '../../../coordinator/store/clusters.js'
 import { insertDisk, insertVolume } from '../../../coordinator/store/disks.js'
 import { insertHost } from '../../../coordinator/store/hosts.js'
 import { jobSteps, type Job } from '../../../coordinator/store/jobs.js'
-import { putHostView, insertStorageDomain } from '../../../coordinator/store/storage-domains.js'
+import {
+  deleteHostView,
+  insertStorageDomain,
+  putHostView,
+  storageDomainOrNull
+} from '../../../coordinator/store/storage-domains.js'
+import { sql } from '../../../coordinator/store/query.js'
 import { Store } from '../../../coordinator/store/store.js'
 import { insertTemplate } from '../../../coordinator/store/templates.js'
 import type { StorageDomainHealth, VmStatus } from '../../../coordinator/store/tables.js'
@@ -59,6 +66,10 @@ export type Fixture = {
   loads: Loads
   hosts: Hosts
   jobs: AllJobs
+  /** What dump() said before the job of a scenario was ordered. */
+  before: string
+  /** All that a job may change, in store and world, as text: two that are the same differ in nothing. */
+  dump(): string
   /** Runs a job to its end, as a caller would ask for it. */
   run<K extends JobKind>(kind: K, context: JobContexts[K], objects?: Record<string, string>): Promise<Job>
   close(): Promise<void>
@@ -81,8 +92,10 @@ export async function fixture({
   const store = await Store.open(path || join(folder ?? '', 'store.db'), log)
   observe(store, world)
   const loads: Loads = { memoryAvailable: () => null, cpuPercent: () => null }
-  const { jobs } = registerJobs({ store, hosts, loads, clock, log, epoch: 1 })
+  const power = powerOf(world)
+  const { jobs } = registerJobs({ store, hosts, power, loads, clock, log, epoch: 1 })
   if (start) jobs.start()
+  tell(world)
   return {
     path: store.path,
     store,
@@ -90,6 +103,8 @@ export async function fixture({
     loads,
     hosts,
     jobs,
+    before: '',
+    dump: () => dumpOf(store, world),
     run: async (kind, context, objects = {}) => {
       const id = store.transaction(tx =>
         jobs.create(tx, kind, { context, objects, claims: [], actor: 'local' })
@@ -103,6 +118,59 @@ export async function fixture({
     }
   }
 }
+
+/** Power devices that do as they are told. */
+const powerOf = (world: FakeWorld): Power => ({
+  read: async hostId => [world.powerOff.has(hostId) ? 'off' : 'on'],
+  switch: async (hostId, action) => {
+    if (action === 'off') world.powerOff.add(hostId)
+    else world.powerOff.delete(hostId)
+  }
+})
+
+/** What a coordinator hears when it begins: everything as it is now. */
+function tell(world: FakeWorld): void {
+  for (const [hostId, { vms }] of world.hosts) {
+    for (const vm of vms.values()) world.onVm(hostId, vm, vm.vmId)
+  }
+}
+
+const counters: ReadonlySet<string> = new Set([
+  'version',
+  'generation',
+  'observedGeneration',
+  'created',
+  'exitReason'
+])
+
+function dumpOf(store: Store, world: FakeWorld): string {
+  const lines: string[] = []
+  for (const [table, rows] of allRows(store)) {
+    for (const row of rows) {
+      const kept = Object.entries(row).filter(([name]) => !counters.has(name))
+      lines.push(`${table} ${JSON.stringify(Object.fromEntries(kept))}`)
+    }
+  }
+  for (const [id, { volumes, leases, dataCenterId }] of world.storage) {
+    lines.push(`storage ${id} ${dataCenterId} leases ${[...leases].toSorted().join(',')}`)
+    for (const volume of volumes.values()) lines.push(`volume ${JSON.stringify(volume)}`)
+  }
+  for (const [id, { vms, active, connected, incoming }] of world.hosts) {
+    const sets = [active, connected, incoming].map(all => [...all].toSorted().join(','))
+    lines.push(`host ${id} ${sets.join(' | ')}`)
+    for (const { vmId, status } of vms.values())
+      if (status !== 'down') lines.push(`running ${vmId} ${id} ${status}`)
+  }
+  return lines.toSorted().join('\n')
+}
+
+const tables = [
+  ...['cluster', 'host', 'storageDomain', 'storageDomainHost', 'disk', 'volume', 'template', 'templateDisk'],
+  ...['vm', 'vmDisk', 'vmNic', 'vmPinnedHost', 'lease', 'claim', 'pending', 'snapshot', 'snapshotDisk']
+] as const
+
+const allRows = (store: Store) =>
+  tables.map(table => [table, store.read.all(sql.selectFrom(table as 'vm').selectAll())] as const)
 
 /** What observe.ts does with deltas, as far as jobs depend on it. */
 function observe(store: Store, world: FakeWorld): void {
@@ -122,7 +190,11 @@ function observe(store: Store, world: FakeWorld): void {
     })
   }
   world.onStorageDomain = (hostId, storageDomainId, health) =>
-    store.transaction(tx => noteView(tx, storageDomainId, hostId, health as StorageDomainHealth))
+    store.transaction(tx => {
+      if (!storageDomainOrNull(tx, storageDomainId)) return
+      if (health === 'removed') deleteHostView(tx, storageDomainId, hostId)
+      else noteView(tx, storageDomainId, hostId, health as StorageDomainHealth)
+    })
 }
 
 type Tx = Parameters<typeof putHostView>[0]

@@ -1,43 +1,55 @@
 import t from 'tap'
-import { bytes } from '../../../common/units.js'
-import { startContext } from '../../../coordinator/jobs/start-steps.js'
-import { insertDisk, insertVolume } from '../../../coordinator/store/disks.js'
-import { vm } from '../../../coordinator/store/vms.js'
-import { fixture, furnish, ids, idOf, insertVmRow, storyOf } from './fixture.js'
+import { armCrashpoint } from '../../../common/crashpoint.js'
+import { kindsOf } from '../../../coordinator/jobs/kinds.js'
+import { fixture, ids, storyOf, type Fixture } from './fixture.js'
+import { prepare, scenarios, type Scenario } from './scenarios.js'
 
-t.test('a VM is created from a template and started', async t => {
-  const house = await fixture()
+process.env['NODE_ENV'] = 'test'
+
+const noEvacuation = { order: () => {}, untilOver: async () => ({ turnedBack: null }) }
+const kinds = kindsOf({} as never, noEvacuation)
+
+type Ending = { house: Fixture; story: string[]; state: string; after: string }
+
+async function play(t: Tap, scenario: Scenario, at: string | null = null): Promise<Ending> {
+  const house = await fixture({ start: false })
   t.teardown(house.close)
-  furnish(house)
-  const [vmId, diskId, volumeId] = [idOf('new vm'), idOf('new disk'), idOf('new volume')]
-  house.store.transaction(tx => {
-    insertVmRow(tx, vmId, 'creating')
-    insertDisk(tx, {
-      ...{ id: diskId, name: 'x', storageDomainId: ids.domain, capacity: 2 ** 30, format: 'qcow2' },
-      ...{ allocation: 'thin', status: 'creating', volumeId, created: 1 }
-    })
-    insertVolume(tx, {
-      ...{ id: volumeId, diskId, parentId: ids.templateVolume, capacity: 2 ** 30, format: 'qcow2' },
-      ...{ allocation: 'thin', isShared: 0, created: 1 }
-    })
-  })
-  const created = await house.run('vm.create', {
-    vmId,
-    hostId: null,
-    disks: [
-      {
-        ...{ diskId, volumeId, storageDomainId: ids.domain, capacity: bytes(2 ** 30), format: 'qcow2' },
-        ...{ allocation: 'thin', description: '', isTemplate: false },
-        source: { kind: 'thin', imageId: ids.templateDisk, volumeId: ids.templateVolume }
-      }
-    ],
-    leaseStorageDomainId: null,
-    leaseOffset: null
-  })
-  t.equal(created.state, 'succeeded', storyOf(house, created).join('\n'))
-  const started = await house.run('vm.start', startContext(vmId))
-  t.equal(started.state, 'succeeded', storyOf(house, started).join('\n'))
-  const row = vm(house.store.read, vmId)
-  t.match(row, { status: 'up', generation: 1, wantedRunning: true, machineType: 'pc-q35-7.2' })
-  t.equal(house.world.runningOn(vmId).length, 1)
+  const { jobId } = prepare(house, scenario)
+  armCrashpoint(at === null ? null : `eio@${at}`)
+  house.jobs.start()
+  const job = await house.jobs.untilOver(jobId, AbortSignal.timeout(20_000))
+  armCrashpoint(null)
+  return { house, story: storyOf(house, job), state: job.state, after: house.dump() }
+}
+type Tap = { teardown(close: () => Promise<void>): void }
+
+/** The same text, with every VM on the same host. */
+const withoutPlace = (text: string) =>
+  text.replaceAll(/^(vm|running) .*$/gm, line => line.replaceAll(ids.hostB, ids.hostA))
+
+t.test('there is a scenario for every kind of job', async t => {
+  const played = new Set(scenarios.map(({ order }) => order().kind))
+  t.strictSame([...played].toSorted(), Object.keys(kinds).toSorted())
 })
+
+for (const scenario of scenarios) {
+  const { kind } = scenario.order()
+  t.test(`${scenario.name} (${kind})`, async t => {
+    const whole = await play(t, scenario)
+    t.equal(whole.state, 'succeeded', whole.story.join('\n'))
+    if (kind !== 'vm.reboot' && kind !== 'vm.reset')
+      t.not(whole.after, whole.house.before, 'something is done')
+
+    for (const { name } of kinds[kind].steps) {
+      for (const moment of ['run', 'done']) {
+        const point = `job.${kind}.${name}.${moment}`
+        const { house, story, state, after } = await play(t, scenario, point)
+        const what = `${point}: ${story.join(', ')}`
+        if (moment === 'done' && scenario.lasting?.includes(name)) continue
+        const seen = (text: string) => (scenario.isAnywhere ? withoutPlace(text) : text)
+        if (state === 'undone') t.equal(seen(after), seen(house.before), `nothing is left of ${what}`)
+        else t.equal(seen(after), seen(whole.after), `all is done in spite of ${what}`)
+      }
+    }
+  })
+}
