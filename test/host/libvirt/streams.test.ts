@@ -78,14 +78,15 @@ t.test('a stream that fails says why, and one that is left is cut', async t => {
 
   const lost = (await w.libvirt.stream(p.storageVolDownload, w.range, soon())).stream
   await until('the buffer is full', () => lost.readableLength >= lost.readableHighWaterMark)
+  const lists = w.ups.length
   await w.daemon.kill()
   const outcome = await buffer(lost).catch((error: unknown) => error)
   t.ok(Fault.is(outcome, 'LIBVIRT_UNAVAILABLE'), 'a killed libvirtd ends the stream')
+  await until('libvirtd is back', () => w.ups.length > lists)
 })
 
 t.test('the console of a guest is a stream both ways, and can be taken over', async t => {
   const w = world
-  await w.libvirt.whenUp(soon())
   // The firmware's boot menu on the serial port: it writes there, and waits for a key.
   const guest = await w.boot({ os: `<bios useserial='yes'/><bootmenu enable='yes' timeout='60000'/>` })
   const first = await openConsole(guest, {}, soon())
@@ -107,7 +108,6 @@ t.test('the console of a guest is a stream both ways, and can be taken over', as
 
 t.test('a screenshot is a picture', async t => {
   const w = world
-  await w.libvirt.whenUp(soon())
   const devices = `<graphics type='vnc' autoport='yes'/><video><model type='vga'/></video>`
   const guest = await w.boot({ devices })
   const { mime, image } = await screenshot(guest, 0, soon())
