@@ -9,7 +9,8 @@ import {
   type VolumeFormat,
   type VolumeMetadata
 } from './format/volume-metadata.js'
-import type { Operation } from './operation.js'
+import { type Operation, qemuImg } from './operation.js'
+import { virtualSize } from './qcow2-head.js'
 import { type ConvertInto, type Layer, qemuImgCall } from './qemu-img-args.js'
 import type { Sanlock } from './sanlock.js'
 import type { Place } from './storage-domain.js'
@@ -93,6 +94,7 @@ export async function finishCopy(
     const whole = { ...target, parent: null, metadata: volume }
     await idempotent('image.copy/allocate', () => volumes.allocate(whole, signal))
   }
+  await idempotent('image.copy/whole', () => growToCapacity(op, target, volume, signal))
   await idempotent('image.copy/flush', () => volumes.flush(target))
   const { physical } = await volumes.usage(target)
   const done: VolumeMetadata = {
@@ -106,4 +108,14 @@ export async function finishCopy(
   await crashpoint('image.copy/done')
   op.log.info({ volume: target.volumeId, image: target.imageId }, 'image copied')
   return done
+}
+
+/** A source that does not end on a page leaves less than the capacity, which is rounded up to one. */
+async function growToCapacity(op: Operation, place: Place, volume: VolumeMetadata, signal: AbortSignal) {
+  const { volumes } = op.storageDomain
+  if (volume.format === 'raw') return volumes.grow(place, volume.capacity, volume, signal)
+  const path = volumes.path(place)
+  const size = await virtualSize(path)
+  if (size >= volume.capacity) return
+  await qemuImg(op.run, { kind: 'resize', path, size: volume.capacity }, signal)
 }

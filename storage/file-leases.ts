@@ -9,6 +9,7 @@ import { managerLeaseOffset } from './format/leases-layout.js'
 import { readSanlockRecord } from './format/sanlock-record.js'
 import { planRebuild, type RebuildStep, recordsWithin } from './format/xleases-rebuild.js'
 import { indexOffset, indexSize, rewriteWrites, XleasesIndex } from './format/xleases.js'
+import { LocalLock } from './local-lock.js'
 import type { ManagerLease } from './manager-lease.js'
 import { atStart, type Lockspace, type Sanlock } from './sanlock.js'
 import type { Geometry, LeaseOwner, Leases, Place, Resource, VmLease } from './storage-domain.js'
@@ -26,6 +27,7 @@ export class FileLeases implements Leases {
   readonly #layout: FileLayout
   readonly #sanlock: Sanlock
   readonly #manager: ManagerLease
+  readonly #local: LocalLock
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(settings: FileLeaseSettings, layout: FileLayout, sanlock: Sanlock, manager: ManagerLease) {
@@ -33,6 +35,7 @@ export class FileLeases implements Leases {
     this.#layout = layout
     this.#sanlock = sanlock
     this.#manager = manager
+    this.#local = new LocalLock(layout.ids)
   }
 
   volumeResource({ imageId, volumeId }: Place): Resource {
@@ -149,6 +152,7 @@ export class FileLeases implements Leases {
   }
 
   async join(sanlockHostId: number, signal: AbortSignal): Promise<void> {
+    if (!this.#settings.shared) return this.#local.take()
     if (!this.#takesLeases) return
     const known = await this.#sanlock.hostIdIn(this.#id, signal)
     if (known !== null && known !== sanlockHostId) {
@@ -158,6 +162,7 @@ export class FileLeases implements Leases {
   }
 
   async leave(signal: AbortSignal): Promise<void> {
+    if (!this.#settings.shared) return this.#local.letGo()
     if (!this.#takesLeases) return
     await this.#manager.giveUp()
     const known = await this.#sanlock.hostIdIn(this.#id, signal)
@@ -165,6 +170,7 @@ export class FileLeases implements Leases {
   }
 
   async isJoined(signal: AbortSignal): Promise<boolean> {
+    if (!this.#settings.shared) return this.#local.isHeld
     if (!this.#takesLeases) return true
     const known = await this.#sanlock.hostIdIn(this.#id, signal)
     return known !== null && this.#sanlock.isJoined(this.#lockspace(known), signal)

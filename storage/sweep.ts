@@ -2,8 +2,8 @@ import { crashpoint, idempotent } from '../common/crashpoint.js'
 import { Fault } from '../common/fault.js'
 import { childrenOf, roleOf } from './chain.js'
 import type { VolumeMetadata } from './format/volume-metadata.js'
-import { openImageFile } from './image-file.js'
 import type { Operation } from './operation.js'
+import { backingOf } from './qcow2-head.js'
 import { removeVolume } from './remove-volume.js'
 import type { Place } from './storage-domain.js'
 
@@ -153,20 +153,4 @@ async function finishRemoval(op: Operation, place: Place, image: Image, swept: S
   await removeVolume(op, place, signal)
   image.delete(place.volumeId)
   swept.done.push(`volume ${place.volumeId}: its merge was finished`)
-}
-
-/** The base name of the backing file in a qcow2 header; null for none. */
-export async function backingOf(path: string): Promise<string | null> {
-  await using file = await openImageFile(path)
-  const head = await file.read(0n, 65_536)
-  if (head.length < 104 || head.toString('latin1', 0, 4) !== 'QFI\xfb') return null
-  const offset = Number(head.readBigUInt64BE(8))
-  const length = head.readUInt32BE(16)
-  if (offset === 0 || length === 0 || length > 1023 || offset + length > head.length) return null
-  return (
-    head
-      .toString('utf8', offset, offset + length)
-      .split('/')
-      .at(-1) ?? null
-  )
 }

@@ -131,6 +131,13 @@ t.test('a file is imported, and an upload is the same bytes', async t => {
     'another checksum'
   )
 
+  await writeFile(`${root}/import/odd.raw`, raw.subarray(0, 5000))
+  for (const format of ['DISK_FORMAT_QCOW2', 'DISK_FORMAT_RAW']) {
+    const odd = { source: `${root}/import/odd.raw`, sourceFormat: 'DISK_FORMAT_RAW' }
+    const { result } = await mutate('ImportImage', { ...target(), ...odd, format })
+    t.equal(result?.['capacity'], '8192', 'a guest sees whole pages')
+  }
+
   const upload = { uploadId: randomUUID(), storageDomainId: storageDomain, size: String(raw.length) }
   const parts = [
     { open: upload },
@@ -147,7 +154,7 @@ t.test('a file is imported, and an upload is the same bytes', async t => {
   const path = `${root}/mount/${storageDomain}/images/${imported.imageId}/${imported.volumeId}`
   t.ok((await readFile(path)).equals(raw), 'the volume has the bytes that were sent')
   t.same((await call('AuditStorageDomain', { storageDomainId: storageDomain })).findings, [])
-  t.equal((await call('ListVolumes', { storageDomainId: storageDomain })).volumes?.length, 2)
+  t.equal((await call('ListVolumes', { storageDomainId: storageDomain })).volumes?.length, 4)
 })
 
 async function* toAsync<T>(items: T[]) {
