@@ -4,6 +4,7 @@ import { orderMigration } from './services/vm-orders.js'
 import type { Store } from './store/store.js'
 import type { Evacuate } from './jobs/host-maintenance.js'
 import { HostStorage } from './jobs/host-storage.js'
+import type { Power } from './jobs/host-power.js'
 import type { Hosts } from './jobs/hosts.js'
 import { kindsOf, type AllJobs } from './jobs/kinds.js'
 import { Jobs } from './jobs/runner.js'
@@ -12,6 +13,7 @@ import type { Loads } from './jobs/world.js'
 export type RegisterOptions = {
   store: Store
   hosts: Hosts
+  power: Power
   loads: Loads
   clock: Clock
   log: Logger
@@ -20,7 +22,7 @@ export type RegisterOptions = {
 
 /** Everything that carries jobs on: to be started when hosts can be talked to, and stopped before the store. */
 export function registerJobs(options: RegisterOptions): { jobs: AllJobs; hostStorage: HostStorage } {
-  const { store, hosts, loads, clock, log, epoch } = options
+  const { store, hosts, power, loads, clock, log, epoch } = options
   const evacuate: Evacuate = {
     order: (vmId, id, actor) => {
       store.transaction(tx =>
@@ -35,7 +37,7 @@ export function registerJobs(options: RegisterOptions): { jobs: AllJobs; hostSto
     },
     untilOver: (id, signal) => jobs.untilOver(id, signal)
   }
-  const kinds = kindsOf({ store, hosts, loads, clock }, evacuate)
+  const kinds = kindsOf({ store, hosts, power, loads, clock }, evacuate)
   const jobs: AllJobs = new Jobs({ store, kinds, clock, log, epoch })
   return { jobs, hostStorage: new HostStorage({ store, jobs, clock, log }) }
 }
