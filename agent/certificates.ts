@@ -116,7 +116,9 @@ export async function installMigrationCertificates(
   certificates: Certificates
 ): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o755 })
-  await writeDurably(`${folder}/ca-cert.pem`, certificates.trust, 0o644)
+  // QEMU checks its own certificate alone, without the chain behind it: the issuing CA must be among the trusted ones.
+  const issuers = certificates.certificate.slice(firstOf(certificates.certificate).length)
+  await writeDurably(`${folder}/ca-cert.pem`, `${issuers.trimStart()}${certificates.trust}`, 0o644)
   for (const role of ['server', 'client']) {
     await writeDurably(`${folder}/${role}-cert.pem`, certificates.certificate, 0o644)
     await writeDurably(`${folder}/${role}-key.pem`, certificates.key, 0o640)

@@ -6,6 +6,8 @@ export async function writeDurably(path: string, content: string | Buffer, mode 
   const temporary = `${path}.new`
   const file = await open(temporary, 'w', mode)
   try {
+    // The mode that is meant, whatever the umask of the service takes away.
+    await file.chmod(mode)
     await file.writeFile(content)
     await file.sync()
   } finally {

@@ -62,7 +62,7 @@ export class Api implements Disposable {
   ): Promise<Job> {
     async function* messages() {
       yield { open: { requestId: randomUUID(), size: String(data.length), ...open } }
-      for (let at = 0; at < data.length; at += 2 ** 18) yield { data: data.subarray(at, at + 2 ** 18) }
+      for (let at = 0; at < data.length; at += 2 ** 17) yield { data: data.subarray(at, at + 2 ** 17) }
     }
     const limit = seconds(120)
     const job = await this.#client.upload(
