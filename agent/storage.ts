@@ -243,7 +243,8 @@ export class Storage {
     const { connection, sanlockHostId } = this.#attached(id)
     const health = this.#options.workers.health(id)
     const known = this.#note(id)
-    const report = health?.report ?? null
+    const isSilent = !this.#options.workers.isResponsive(id)
+    const report = withoutStaleHosts(health?.report ?? null, isSilent)
     const shown = {
       storageDomainId: id,
       connection,
@@ -251,7 +252,6 @@ export class Storage {
       report,
       lastOk: known.lastOk
     }
-    const isSilent = !this.#options.workers.isResponsive(id)
     if (known.isActivating) return { ...shown, health: isSilent ? 'unresponsive' : 'activating', problem: '' }
     if (sanlockHostId === null)
       return { ...shown, health: isSilent ? 'unresponsive' : 'inactive', problem: '' }
@@ -336,4 +336,9 @@ export class Storage {
     if (this.#attached(id).sanlockHostId === null) return
     throw new Fault('WRONG_STATE', `storage domain ${id} is active on this host`)
   }
+}
+
+/** What was seen before the storage fell silent says nothing of who is alive now. */
+function withoutStaleHosts(report: MonitorReport | null, isSilent: boolean): MonitorReport | null {
+  return report !== null && isSilent ? { ...report, hosts: [] } : report
 }

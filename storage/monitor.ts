@@ -51,7 +51,8 @@ export class Monitor {
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error)
       this.#note(problem)
-      return { latency: null, problem, ...this.#last, hostIdHeld: false, hosts: this.hosts() }
+      // Who cannot read has no opinion on who is alive.
+      return { latency: null, problem, ...this.#last, hostIdHeld: false, hosts: [] }
     }
   }
 
