@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
 import { Fault } from '../../common/fault.js'
 import { coordinatorServices } from '../../proto/load.js'
@@ -157,15 +158,16 @@ function addCommands(noun: Command): void {
   noun
     .command('confirm-stopped')
     .argument('<HOST>', 'id or name')
-    .requiredOption('--name-again <NAME>', 'the name of the host once more')
+    .option('--name-again <NAME>', 'the name of the host once more (a terminal asks for it)')
     .requiredOption('--reason <TEXT>', 'how you know that it is off; recorded')
     .description(
       'Confirm that a silent host is off, so that its VMs restart elsewhere. If it still runs, disks are damaged.'
     )
     .action(
-      withSession(async (session, host: string, options: { nameAgain: string; reason: string }) => {
+      withSession(async (session, host: string, options: { nameAgain?: string; reason: string }) => {
         const hostId = await idOf(session, hosts, host)
-        const { nameAgain: confirmName, reason } = options
+        const confirmName = options.nameAgain ?? (await askedName(session, host))
+        const { reason } = options
         const request = { requestId: session.requestId(), hostId, confirmName, reason }
         await finish(
           session,
@@ -174,6 +176,19 @@ function addCommands(noun: Command): void {
         )
       })
     )
+}
+
+/** What is dangerous is typed once more by a person, or said by an option. */
+async function askedName({ out, signal }: Session, host: string): Promise<string> {
+  if (!out.interactive)
+    throw new Fault('INVALID_REQUEST', 'say the name of the host once more: --name-again NAME')
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    const question = `If ${host} still runs, disks are damaged. Type the name of the host to confirm that it is off: `
+    return await terminal.question(question, { signal })
+  } finally {
+    terminal.close()
+  }
 }
 
 const fenceActions = ['FENCE_ACTION_OFF', 'FENCE_ACTION_ON', 'FENCE_ACTION_STATUS'] as const
