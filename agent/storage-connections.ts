@@ -1,4 +1,4 @@
-import { mkdir, readFile, rmdir } from 'node:fs/promises'
+import { mkdir, readFile, rename, rmdir } from 'node:fs/promises'
 import { z } from 'zod'
 import { readIfThere, writeDurably } from '../common/durable-file.js'
 import { Fault } from '../common/fault.js'
@@ -53,10 +53,17 @@ export class StorageConnections {
     this.#options = options
   }
 
-  /** Reads what was attached before; connects nothing. A damaged file is set aside by its reader, a person. */
+  /** Reads what was attached before; connects nothing. A damaged file is set aside: the coordinator knows the rest. */
   async load(): Promise<void> {
-    const text = await readIfThere(this.#options.file)
-    this.#attached = new Map(text === null ? [] : Object.entries(attachedSchema.parse(JSON.parse(text))))
+    const { file, log } = this.#options
+    const text = await readIfThere(file)
+    if (text === null) return
+    try {
+      this.#attached = new Map(Object.entries(attachedSchema.parse(JSON.parse(text))))
+    } catch (error) {
+      log.error({ err: error, file }, 'list of attached storage domains is damaged; set aside')
+      await rename(file, `${file}.damaged`)
+    }
   }
 
   get attached(): ReadonlyMap<string, Attached> {
