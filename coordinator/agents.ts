@@ -12,7 +12,7 @@ import { agentServices } from '../proto/load.js'
 import type { Hosts, TaskOptions, TaskResult } from './jobs/hosts.js'
 import { hostOrNull } from './store/hosts.js'
 import type { Store } from './store/store.js'
-import { TaskReports } from './task-reports.js'
+import { TaskReports, type Followed } from './task-reports.js'
 
 export type AgentsOptions = {
   store: Store
@@ -157,10 +157,12 @@ export class Agents implements Hosts {
   ): Promise<TaskResult> {
     const { clock } = this.#options
     const taskId = request.requestId
+    // Followed before it is asked for: its news may come sooner than the answer.
+    using reports = this.tasks.follow(hostId, taskId)
     try {
       for (;;) {
         const begun = (await this.call(hostId, method, request, signal)) as unknown as Task__Output
-        const task = await this.#untilEnded(hostId, begun, signal, progress)
+        const task = await this.#untilEnded(hostId, begun, reports, signal, progress)
         if (task.state !== 'TASK_STATE_LOST') return this.#resultOf(hostId, task)
         await sleep(clock, seconds(0.2), signal)
       }
@@ -171,9 +173,10 @@ export class Agents implements Hosts {
   }
 
   async endTask(hostId: string, taskId: string, signal: AbortSignal): Promise<void> {
+    using reports = this.tasks.follow(hostId, taskId)
     try {
       const task = await this.call(hostId, agentServices.task.CancelTask, { taskId }, signal)
-      await this.#untilEnded(hostId, task, signal)
+      await this.#untilEnded(hostId, task, reports, signal)
     } catch (error) {
       if (!(error instanceof Fault && error.status === 'NOT_FOUND')) throw error
     }
@@ -182,10 +185,10 @@ export class Agents implements Hosts {
   async #untilEnded(
     hostId: string,
     begun: Task__Output,
+    reports: Followed,
     signal: AbortSignal,
     progress?: TaskOptions['progress']
   ): Promise<Task__Output> {
-    using reports = this.tasks.follow(hostId, begun.taskId)
     let task = begun
     for (;;) {
       if (task.progress) progress?.(progressOf(task.progress))

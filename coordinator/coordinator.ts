@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { mkdir } from 'node:fs/promises'
 import { parseHostPort } from '../common/address-rules.js'
 import { systemClock, timestamp } from '../common/clock.js'
@@ -48,6 +49,7 @@ import { idsOf, statesOf } from './watched-states.js'
 export type RunningCoordinator = {
   tlsPort: number
   store: Store
+  agents: Agents
   dump(): object
   stop(): Promise<void>
 }
@@ -60,6 +62,8 @@ export type RunningCoordinator = {
 export async function startCoordinator(config: CoordinatorConfig, log: Logger): Promise<RunningCoordinator> {
   const clock = systemClock
   const end = new AbortController()
+  // All loops wait on it.
+  setMaxListeners(0, end.signal)
   await mkdir(config.state_directory, { recursive: true, mode: 0o700 })
 
   const store = await Store.open(`${config.state_directory}/store.db`, log)
@@ -183,7 +187,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   const notify = new Notify(commandRunner(log), clock, log)
   await notify.ready()
   log.info({ tlsPort, epoch: leadership.epoch, version: coordinatorVersion }, 'coordinator serves')
-  return { tlsPort, store, dump, stop }
+  return { tlsPort, store, agents, dump, stop }
 
   /** The journal is the state: nothing is waited for but answers on their way. */
   async function stop(): Promise<void> {

@@ -42,9 +42,10 @@ type Followed = {
   lastHeardWall: number | null
 }
 
-const backoff = { first: seconds(0.2), most: seconds(5) }
+const backoff = { first: seconds(0.2), most: seconds(2) }
 /** Three missed heartbeats. */
 const silentAfter = seconds(3)
+const mostTidied = 10_000
 /** A stream that says nothing for so long is begun anew. */
 const deadAfter = seconds(10)
 
@@ -55,6 +56,8 @@ const deadAfter = seconds(10)
 export class Observer {
   readonly #options: ObserverOptions
   readonly #followed = new Map<string, Followed>()
+  /** Old copies of VMs that were asked to go: asked once in a life of the coordinator. */
+  readonly #tidied = new Set<string>()
   #isOver = false
 
   constructor(options: ObserverOptions) {
@@ -132,6 +135,8 @@ export class Observer {
         await this.#session(hostId, followed)
       } catch (error) {
         if (!signal.aborted) log.info({ err: error, host: hostId }, 'the stream of a host ended')
+        // A channel that cannot connect waits longer and longer by itself; a new one tries at once.
+        if (followed.session === null) agents.drop(hostId)
       } finally {
         agents.setReady(hostId, false)
         agents.tasks.lose(hostId)
@@ -214,7 +219,10 @@ export class Observer {
   /** What is left of an earlier life of a VM and does not run is removed; what runs, a person must look at. */
   async #tidy(hostId: string, { vmId, generation, status }: Ghost, signal: AbortSignal): Promise<void> {
     const { agents, clock, log } = this.#options
-    if (status !== 'down' && status !== 'paused') return
+    const key = `${hostId}/${vmId}/${generation}`
+    if ((status !== 'down' && status !== 'paused') || this.#tidied.has(key)) return
+    if (this.#tidied.size >= mostTidied) this.#tidied.clear()
+    this.#tidied.add(key)
     try {
       const request = { requestId: clock.newId(), vmId, vmGeneration: String(generation) }
       await agents.runTask(hostId, agentServices.vm.DestroyVm, request, { signal })

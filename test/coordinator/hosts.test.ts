@@ -1,0 +1,226 @@
+import { randomUUID } from 'node:crypto'
+import t from 'tap'
+import { Fault } from '../../common/fault.js'
+import { host } from '../../coordinator/store/hosts.js'
+import { insertVm, vmOrNull } from '../../coordinator/store/vms.js'
+import { agentServices, coordinatorServices } from '../../proto/load.js'
+import { FakeAgent } from '../fakes/fake-agent.js'
+import { coordinatorWorld, failure, never, type CoordinatorWorld } from './world.js'
+
+t.setTimeout(110_000)
+
+const { host: hosts, event } = coordinatorServices
+
+const addVm = (world: CoordinatorWorld, clusterId: string, generation = 1): string => {
+  const id = randomUUID()
+  world.running.store.transaction(tx =>
+    insertVm(tx, {
+      ...{ id, name: `vm-${id.slice(0, 8)}`, description: '', clusterId, templateId: null, vcpus: 1 },
+      ...{ memoryBytes: 2 ** 29, firmware: 'bios', isHa: 0, priority: 50, leaseStorageDomainId: null },
+      ...{ cpuModel: '', phase: 'ok', restartsJson: null, status: 'down', hostId: null, generation },
+      ...{ migratingToHostId: null, failureJson: null, guestJson: null, migrationJson: null },
+      ...{ started: null, created: Date.now(), wantedRunning: 1 }
+    })
+  )
+  return id
+}
+const seenVm = (vmId: string, status: string, vmGeneration = 1, more = {}) => ({
+  ...{
+    vmId,
+    name: 'x',
+    status: `VM_STATUS_${status}`,
+    vmGeneration: String(vmGeneration),
+    exitReason: '',
+    ...more
+  }
+})
+
+t.test('a host enrols with its token once, is greeted, and is up', async t => {
+  const world = await coordinatorWorld(t)
+  const clusterId = await world.createCluster()
+  const agent = await world.addHost(clusterId, 'a')
+  t.equal(agent.hostGeneration, 1)
+  t.equal(agent.sanlockHostId, 1)
+  t.equal(agent.coordinatorEpoch, 1)
+  const shown = await world.call(hosts.GetHost, { hostId: 'a' })
+  t.match(shown, {
+    hostId: agent.hostId,
+    address: agent.address,
+    hostGeneration: '1',
+    capabilities: { hardwareId: agent.hardwareId, cpus: 8 },
+    stats: { cpuPercent: 5 }
+  })
+
+  const other = new FakeAgent()
+  const { token } = await world.mutate(hosts.CreateHost, { host: { name: 'b', clusterId } })
+  const place = { port: world.running.tlsPort, trust: await world.trust() }
+  await other.enrol(place, token)
+  world.agents.push(other)
+  t.match(await failure(new FakeAgent().enrol(place, token)), { reason: 'PERMISSION_DENIED' })
+  t.match(await failure(new FakeAgent().enrol(place, 'drover-nonsense')), { reason: 'PERMISSION_DENIED' })
+  await world.until(() => agent.peers.some(peer => peer['hostId'] === other.hostId))
+  t.match(agent.peers, [{ hostId: other.hostId, address: other.address }], 'both know each other')
+})
+
+t.test('what a host says of its VMs is believed by the number of the start', async t => {
+  const world = await coordinatorWorld(t)
+  const clusterId = await world.createCluster()
+  const agent = await world.addHost(clusterId, 'a')
+  const vmId = addVm(world, clusterId, 3)
+  const vm = () => vmOrNull(world.read, vmId)
+
+  agent.setVm(seenVm(vmId, 'PAUSED', 2))
+  await world.until(() => (agent.effects.get('DestroyVm') ?? 0) === 1)
+  t.equal(vm()?.status, 'down', 'a ghost changes nothing, and is removed when it does not run')
+
+  agent.setVm(seenVm(vmId, 'UP', 3, { guest: { hostname: 'guest-1' } }))
+  await world.until(() => vm()?.status === 'up')
+  t.match(vm(), { hostId: agent.hostId, guest: { hostname: 'guest-1' }, observedGeneration: 3 })
+
+  agent.removeVm(vmId)
+  await world.until(() => vm()?.status === 'down')
+  t.match(vm(), { exitReason: 'lost', hostId: null, failure: { message: /disappeared from host a/ } })
+  const kinds = (await world.events()).map(({ kind }) => kind)
+  t.ok(kinds.includes('vm.started') && kinds.includes('vm.disappeared'))
+})
+
+t.test('after an agent died, a VM that its snapshot does not mention has disappeared', async t => {
+  const world = await coordinatorWorld(t)
+  const clusterId = await world.createCluster()
+  const agent = await world.addHost(clusterId, 'a')
+  const [kept, gone] = [addVm(world, clusterId), addVm(world, clusterId)]
+  agent.setVm(seenVm(kept, 'UP'))
+  agent.setVm(seenVm(gone, 'UP'))
+  await world.until(() => vmOrNull(world.read, gone)?.status === 'up')
+  await agent.die()
+  agent.vms.delete(gone)
+  await agent.serve()
+  await world.until(() => vmOrNull(world.read, gone)?.status === 'down')
+  t.equal(vmOrNull(world.read, kept)?.status, 'up')
+})
+
+t.test('a stream that breaks goes on from its position; a new life of the coordinator too', async t => {
+  const world = await coordinatorWorld(t)
+  const clusterId = await world.createCluster()
+  const agent = await world.addHost(clusterId, 'a')
+  const vmId = addVm(world, clusterId)
+  agent.setVm(seenVm(vmId, 'UP'))
+  await world.until(() => vmOrNull(world.read, vmId)?.status === 'up')
+  t.strictSame(agent.watch.begun, ['snapshot'])
+  await world.stop()
+  await world.start()
+  await world.until(() => agent.watch.begun.length === 2 && world.running.agents.isReady(agent.hostId))
+  t.strictSame(agent.watch.begun, ['snapshot', 'continued'])
+  t.equal(agent.coordinatorEpoch, 2, 'each life reigns under a number of its own')
+  agent.setVm(seenVm(vmId, 'DOWN', 1, { exitReason: 'shutdown' }))
+  await world.until(() => vmOrNull(world.read, vmId)?.status === 'down')
+  t.equal(vmOrNull(world.read, vmId)?.wantedRunning, false, 'somebody inside stopped it')
+})
+
+t.test('VMs that the store does not know are shown and never touched', async t => {
+  const world = await coordinatorWorld(t)
+  const agent = await world.addHost(await world.createCluster(), 'a')
+  const vmId = randomUUID()
+  agent.setVm(seenVm(vmId, 'UP', 0, { foreign: 'external', name: 'by hand' }))
+  await world.until(() => vmOrNull(world.read, vmId) !== null)
+  t.match(vmOrNull(world.read, vmId), { isExternal: true, name: 'by hand', hostId: agent.hostId })
+  agent.removeVm(vmId)
+  await world.until(() => vmOrNull(world.read, vmId) === null)
+})
+
+t.test('tasks are waited for; a lost reply, a lost agent and a failure end as they should', async t => {
+  const world = await coordinatorWorld(t)
+  const agent = await world.addHost(await world.createCluster(), 'a')
+  const { client } = await world.over({ role: 'ADMIN', id: 'x' })
+  t.ok(client)
+  const hostsOf = world.running.agents
+  const { CreateVolume, RemoveImage } = agentServices.storage
+  const request = () => ({ requestId: randomUUID(), volumeId: randomUUID(), capacity: '1048576' })
+  const percents: number[] = []
+
+  agent.works.set('CreateVolume', (_, told) => {
+    told({ percent: 40, doneBytes: '4', totalBytes: '10', phase: 'writing' })
+    return { sha256: 'abc' }
+  })
+  const result = await hostsOf.runTask(agent.hostId, CreateVolume, request(), {
+    signal: never,
+    progress: ({ percent = 0 }) => void percents.push(percent)
+  })
+  t.strictSame(result, { sha256: 'abc' })
+
+  agent.works.set('RemoveImage', () => {
+    throw new Fault('LEASE_HELD', 'another host has it', { facts: { owner: '7' } })
+  })
+  t.match(
+    await failure(
+      hostsOf.runTask(agent.hostId, RemoveImage, { ...request(), imageId: randomUUID() }, { signal: never })
+    ),
+    { reason: 'LEASE_HELD', facts: { owner: '7', host: agent.hostId } },
+    'the fault crosses unchanged, with the host'
+  )
+
+  agent.works.set('CreateVolume', () => new Promise(() => {}))
+  const lost = request()
+  const first = hostsOf.runTask(agent.hostId, CreateVolume, lost, { signal: never })
+  const broken = failure(first)
+  await world.until(() => agent.tasks.get(lost.requestId)?.state === 'RUNNING')
+  await agent.die()
+  t.match(await broken, { reason: 'HOST_UNREACHABLE' })
+  agent.works.set('CreateVolume', () => ({ done: 'again' }))
+  await agent.serve()
+  await world.until(() => hostsOf.isReady(agent.hostId))
+  t.strictSame(
+    await hostsOf.runTask(agent.hostId, CreateVolume, lost, { signal: never }),
+    { done: 'again' },
+    'the same request finishes what the dead agent left'
+  )
+})
+
+t.test('a revoked host is refused within five seconds, everywhere', async t => {
+  const world = await coordinatorWorld(t)
+  const clusterId = await world.createCluster()
+  const [a, b] = [await world.addHost(clusterId, 'a'), await world.addHost(clusterId, 'b')]
+  const began = performance.now()
+  await world.mutate(hosts.RevokeHost, { hostId: 'a' })
+  await world.until(() => b.deniedHostIds.includes(a.hostId))
+  t.ok(performance.now() - began < 5000)
+  t.ok(b.deniedSerials.includes(a.serial))
+  await world.until(() => host(world.read, a.hostId).status !== 'up')
+  t.not(world.running.agents.isReady(a.hostId), true)
+
+  const { token } = await world.mutate(hosts.CreateEnrolmentToken, { hostId: 'a' })
+  await a.enrol({ port: world.running.tlsPort, trust: await world.trust() }, token)
+  await world.until(() => host(world.read, a.hostId).status === 'up')
+  t.equal(a.hostGeneration, 2, 'it is the same host, in another life')
+})
+
+t.test('certificates are renewed over the live channel when two thirds of their life are over', async t => {
+  const world = await coordinatorWorld(t, { certificate_seconds: 10 })
+  const agent = await world.addHost(await world.createCluster(), 'a')
+  const before = agent.serial
+  await world.until(() => (agent.effects.get('CompleteCertificateRenewal') ?? 0) > 0, 20)
+  t.not(agent.serial, before)
+  await world.until(async () => (await world.events()).some(({ kind }) => kind === 'host.renewed'))
+  await world.until(() => world.running.agents.isReady(agent.hostId))
+})
+
+t.test(
+  'a host that has seen a newer coordinator refuses this one until an operator adopts its epoch',
+  async t => {
+    const world = await coordinatorWorld(t)
+    const clusterId = await world.createCluster()
+    const agent = await world.addHost(clusterId, 'a')
+    agent.coordinatorEpoch = 50
+    await agent.die()
+    await agent.serve()
+    await world.until(async () => (await world.events()).some(({ kind }) => kind === 'coordinator.refused'))
+    t.not(world.running.agents.isReady(agent.hostId), true)
+    const { leaveNote } = await import('../../coordinator/trust/notes.js')
+    const { systemClock } = await import('../../common/clock.js')
+    await leaveNote(`${world.folder}/state/trust/notes`, { kind: 'adoptEpoch', epoch: 51 }, systemClock)
+    await world.until(() => world.running.agents.isReady(agent.hostId))
+    t.equal(agent.coordinatorEpoch, 51)
+    const { records } = await world.call(event.VerifyAuditTrail, {})
+    t.ok(Number(records) > 0)
+  }
+)
