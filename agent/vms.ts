@@ -5,7 +5,7 @@ import type { Libvirt } from '../libvirt/connections.js'
 import type { ListedDomain, Up } from '../libvirt/control-loop.js'
 import { Domain } from '../libvirt/domain.js'
 import type { LibvirtEvent } from '../libvirt/events.js'
-import { adopt } from './adopt-vm.js'
+import { adopt, learnFacts } from './adopt-vm.js'
 import type { Disks } from './disks.js'
 import { pauseReasonOf } from './libvirt-facts.js'
 import { Vm } from './vm.js'
@@ -182,6 +182,8 @@ export class Vms {
     vm.record = { ...vm.record, ...change }
     this.options.note(vm.id, 'vm.arrived', 'migrated to this host')
     void this.#quietly(vm, 'after arrival', async () => {
+      // What the source wrote of it came with it, and is more than what was announced.
+      await learnFacts(vm, noSignal)
       await writeRecordIfThere(vm, change, noSignal)
       await adopt(this, { uuid: vm.id, name: vm.name, state: null, isPersistent: vm.isDefined }, noSignal)
     })

@@ -33,7 +33,11 @@ export class AgentClient {
   readonly #client: Client
 
   constructor(address: string, secure: ChannelCredentials = credentials.createInsecure()) {
-    this.#client = new Client(address, secure, { 'grpc.max_receive_message_length': 16 * 2 ** 20 })
+    this.#client = new Client(address, secure, {
+      'grpc.max_receive_message_length': 16 * 2 ** 20,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 200
+    })
   }
 
   call<S extends keyof Services>(
