@@ -6,7 +6,7 @@ const powers = ['', 'K', 'M', 'G', 'T', 'P']
 
 /** "10G", "512MiB", "4096": bytes, in powers of 1024, as decimal text for the wire. */
 export function parseSize(text: string): string {
-  const [, digits = '', power = ''] = /^(\d{1,15})([KMGTP]?)(?:i?B)?$/i.exec(text.trim()) ?? []
+  const [, digits = '', power = ''] = /^(\d{1,19})([KMGTP]?)(?:i?B)?$/i.exec(text.trim()) ?? []
   if (digits === '') throw new InvalidArgumentError('Give a size such as 512M, 10G or 4096.')
   const bytes = BigInt(digits) * 1024n ** BigInt(powers.indexOf(power.toUpperCase()))
   if (bytes >= 2n ** 63n) throw new InvalidArgumentError('That is too large.')

@@ -85,7 +85,7 @@ export function faultOfFailure(failure: Failure | null, otherwise: string): Faul
 /** On a terminal one line that changes; elsewhere a line whenever another step begins. */
 function show(out: Out, job: Job, said: string): string {
   if (out.interactive) {
-    out.redraw(progressLine(job, (process.stderr.columns ?? 100) - 1))
+    out.redraw(progressLine(job, (process.stderr.columns || 100) - 1))
     return said
   }
   const step =
