@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { pino } from 'pino'
 import t from 'tap'
+import { DataPrograms } from '../../../agent/data-programs.js'
 import { StorageWorkers } from '../../../agent/storage-workers.js'
 import { systemClock } from '../../../common/clock.js'
 import { Fault } from '../../../common/fault.js'
@@ -100,6 +101,52 @@ t.test('a lease is waited for until its holder is gone', async t => {
   holder.kill('SIGKILL')
   await t.resolves(waiting, 'it is free')
 })
+
+t.test(
+  'a program that writes a volume holds its lease: a second one is refused, and may come again',
+  async t => {
+    const programs = new DataPrograms({
+      directory: `${root}/tasks`,
+      run,
+      clock: systemClock,
+      log,
+      asUnits: false
+    })
+    const source = await two.workers.ask(id, 'copySource', volume(0), never)
+    const place = { imageId: volume(50).imageId, volumeId: volume(50).volumeId }
+    const target = {
+      ...place,
+      format: 'qcow2' as const,
+      allocation: 'thin' as const,
+      shared: false,
+      description: ''
+    }
+    const begin = () => two.workers.ask(id, 'copyBegin', { ...target, source }, never)
+    const program = await begin()
+    if (program === null) throw new Error('there is nothing to copy')
+
+    const lease = `${mount}/${id}/images/${place.imageId}/${place.volumeId}.lease`
+    const resource = { lockspace: id, name: place.volumeId, path: lease, offset: MiB(0) }
+    const [first = '', ...args] = one.sanlock.holding(resource)
+    const holder = spawn(first, [...args, '/bin/sleep', '600'], { stdio: 'ignore' })
+    t.teardown(() => holder.kill('SIGKILL'))
+    while ((await one.sanlock.owner(resource, never)) === null)
+      await new Promise(resolve => setTimeout(resolve, 50))
+    const refused: unknown = await programs
+      .run('copy', program, () => {}, never)
+      .catch((error: unknown) => error)
+    t.ok(Fault.is(refused, 'LEASE_HELD'), String(refused))
+
+    holder.kill('SIGKILL')
+    while ((await one.sanlock.owner(resource, never)) !== null)
+      await new Promise(resolve => setTimeout(resolve, 50))
+    const again = await begin()
+    if (again === null) throw new Error('the copy is taken for done')
+    await programs.run('copy', again, () => {}, never)
+    t.match(await two.workers.ask(id, 'copyFinish', target, never), { legality: 'legal', generation: 1 })
+    t.equal(await one.sanlock.owner(resource, never), null, 'the lease went with the program')
+  }
+)
 
 t.test('the leases of a dead host are cleared on proof, and only on proof', async t => {
   const resource = await two.workers.ask(id, 'leaseResource', { leaseId: vmId }, never)
