@@ -11,12 +11,14 @@ import { setTimeout } from 'node:timers/promises'
 // file named `hold` keeps it from doing so.
 const init = `
 cd "$1"
-for d in run etc lib log cache; do mkdir -p "$1/$d"; done
+for d in run etc lib log cache lock; do mkdir -p "$1/$d"; done
 mount --bind "$1/run" /run/libvirt
 mount --bind "$1/etc" /etc/libvirt
 mount --bind "$1/lib" /var/lib/libvirt
 mount --bind "$1/log" /var/log/libvirt
 mount --bind "$1/cache" /var/cache/libvirt
+# Consoles are locked here, with process ids that mean something in this namespace only.
+mount --bind "$1/lock" /var/lock
 while [ ! -e "$1/end" ]; do
   [ -e "$1/hold" ] || libvirtd --config /etc/libvirt/libvirtd.conf --pid-file "$1/libvirtd.pid" >"$1/out" 2>&1
   sleep 0.02

@@ -7,6 +7,8 @@ import { until } from '../../libvirt/manual-clock.js'
 import { PrivateLibvirtd } from './private-libvirtd.js'
 import { tinyGuest } from './tiny-guest.js'
 
+type BootOptions = Parameters<typeof tinyGuest>[0] & { paused?: boolean }
+
 export const soon = (limit = 60_000) => AbortSignal.timeout(limit)
 
 /** A real libvirtd, our client of it, and all that it told us. */
@@ -41,9 +43,9 @@ export async function libvirtWorld({ uri = 'qemu:///system', conf = '' } = {}) {
     await until(`event ${kind}`, () => find() !== undefined)
     return find() as Extract<LibvirtEvent, { kind: K }>
   }
-  const boot = async (options: Parameters<typeof tinyGuest>[0] = {}): Promise<Domain> => {
+  const boot = async ({ paused = false, ...options }: BootOptions = {}): Promise<Domain> => {
     const { uuid, xml } = tinyGuest(options)
-    return createDomain(libvirt, { uuid, xml }, soon())
+    return createDomain(libvirt, { uuid, xml, paused }, soon())
   }
   const end = async () => {
     await libvirt.close()
