@@ -5,6 +5,7 @@ import { within } from '../../common/deadline.js'
 import { readIfThere } from '../../common/durable-file.js'
 import type { Run } from '../../common/run.js'
 import { bytes, seconds, type Bytes } from '../../common/units.js'
+import { readHardwareId } from '../capabilities.js'
 import type { AgentConfig } from '../config.js'
 import { probeKvm } from '../kvm-probe.js'
 
@@ -21,6 +22,9 @@ export type HostFacts = {
   lockManager: string | null
   sanlockPlugin: boolean
   sanlockAnswers: boolean
+  /** The name by which sanlock knows this host, and the id by which the coordinator does. */
+  sanlockName: string | null
+  hardwareId: string
   sanlockWatchdogOff: boolean
   watchdogDevice: boolean
   wdmdAnswers: boolean
@@ -78,6 +82,8 @@ export async function gatherFacts(config: AgentConfig, run: Run, signal: AbortSi
     lockManager: /^\s*lock_manager\s*=\s*"([^"]*)"/m.exec(qemuConf)?.[1] ?? null,
     sanlockPlugin: plugin,
     sanlockAnswers: sanlock !== null,
+    sanlockName: /^daemon (\S+)/m.exec(sanlock ?? '')?.[1] ?? null,
+    hardwareId: await readHardwareId(),
     sanlockWatchdogOff: /use_watchdog=0/.test(sanlock ?? '') || /^\s*use_watchdog\s*=\s*0/m.test(sanlockConf),
     watchdogDevice: watchdog,
     wdmdAnswers: wdmd,

@@ -71,8 +71,14 @@ function libvirtConfig({ libvirtUsesOurConfig }: HostFacts): Finding {
   )
 }
 
-function sanlock({ sanlockAnswers }: HostFacts): Finding {
-  if (sanlockAnswers) return ok('sanlock', 'sanlock answers')
+function sanlock({ sanlockAnswers, sanlockName, hardwareId }: HostFacts): Finding {
+  if (sanlockAnswers && sanlockName === hardwareId) return ok('sanlock', 'sanlock answers')
+  if (sanlockAnswers)
+    return failure(
+      'sanlock',
+      `sanlock knows this host as ${sanlockName}, not as ${hardwareId}: leases of a lost host are freed late`,
+      '/usr/lib/drover/configure-host; systemctl restart sanlock (while no storage domain is active)'
+    )
   return failure('sanlock', 'sanlock does not answer', 'apt install sanlock; systemctl enable --now sanlock')
 }
 

@@ -76,12 +76,20 @@ export class Api implements Disposable {
 
   /** The serial console, from now on, as text. Ends when the VM moves or stops. */
   async *console(vmId: string, signal: AbortSignal): AsyncGenerator<string> {
+    const end = new AbortController()
     async function* keys() {
       yield { open: { vmId, kind: 'CONSOLE_KIND_SERIAL' as const, force: true } }
-      await new Promise(resolve => signal.addEventListener('abort', resolve, { once: true }))
+      await new Promise(resolve => end.signal.addEventListener('abort', resolve, { once: true }))
     }
-    for await (const { data } of this.#client.bidi(coordinatorServices.vm.OpenConsole, keys(), signal))
-      yield data.toString('latin1')
+    const stop = () => end.abort()
+    signal.addEventListener('abort', stop, { once: true })
+    try {
+      const output = this.#client.bidi(coordinatorServices.vm.OpenConsole, keys(), end.signal)
+      for await (const { data } of output) yield data.toString('latin1')
+    } finally {
+      signal.removeEventListener('abort', stop)
+      stop()
+    }
   }
 
   [Symbol.dispose](): void {

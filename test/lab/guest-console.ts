@@ -1,6 +1,6 @@
 import type { Api } from './api.js'
 
-const retryEvery = 100
+const retryEvery = 250
 
 /**
  * Reads the serial console of one VM for as long as it lives, over migrations and restarts, and keeps what the guest's

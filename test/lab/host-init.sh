@@ -121,7 +121,6 @@ high_priority = 0
 mlock_level = 0
 uname = root
 gname = root
-our_host_name = $host
 END
   echo 'sanlock_opts=""' >"$etc/default/sanlock"
   cat >"$etc/lvm/lvmlocal.conf" <<'END'

@@ -51,7 +51,7 @@ t.test('the agent starts as a unit, comes back after a kill and after it hung', 
 })
 
 t.test('the host is configured for Drover and says what it lacks', async t => {
-  await lab.shell('h1', '/usr/lib/drover/configure-host && systemctl restart libvirtd && virsh list')
+  await lab.shell('h1', '/usr/lib/drover/configure-host && systemctl restart sanlock libvirtd && virsh list')
   t.equal(await lab.shell('h1', '/usr/lib/drover/configure-host'), '', 'a second time changes nothing')
   t.match(
     await lab.shell('h1', 'cat /proc/$(pgrep -x libvirtd | head -1)/cmdline | tr "\\0" " "'),

@@ -69,7 +69,7 @@ export class World implements AsyncDisposable {
         dpkg -i /lab/files/drover-common_*.deb /lab/files/drover-${kind}_*.deb; ${after}`,
         { seconds: 180, input: kind === 'agent' ? agentConfig : '' }
       )
-    const configure = '/usr/lib/drover/configure-host; systemctl restart libvirtd'
+    const configure = '/usr/lib/drover/configure-host; systemctl restart sanlock libvirtd'
     await Promise.all([
       install('coord', 'coordinator'),
       ...this.hypervisors.map(host => install(host, 'agent', configure))

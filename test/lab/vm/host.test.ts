@@ -60,7 +60,7 @@ t.test("the agent's unit works with all its directives on Debian's kernel", asyn
     systemctl start wdmd sanlock
     export DROVER_NODE=${process.execPath}
     dpkg -i /lab/files/drover-common_*.deb /lab/files/drover-agent_*.deb
-    /usr/lib/drover/configure-host; systemctl restart libvirtd`,
+    /usr/lib/drover/configure-host; systemctl restart sanlock libvirtd`,
     240
   )
   const pid = await poll('the agent', 120, async () => {
