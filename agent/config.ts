@@ -1,19 +1,14 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { parse } from 'smol-toml'
-import { z, type ZodType } from 'zod'
-import { Fault, type Violation } from '../common/fault.js'
+import { z } from 'zod'
+import {
+  checkSettings,
+  loadSettings,
+  number,
+  setting,
+  type Configuration,
+  type Setting
+} from '../common/config.js'
 
-export type Setting = { schema: ZodType; standard: unknown; sentence: string; bounds: string }
-
-const setting = <T>(schema: ZodType<T>, standard: T, bounds: string, sentence: string) => ({
-  schema,
-  standard,
-  bounds,
-  sentence
-})
 const flag = (sentence: string) => setting(z.boolean(), false, 'true or false', sentence)
-const number = (standard: number, least: number, most: number, sentence: string) =>
-  setting(z.number().int().min(least).max(most), standard, `${least} to ${most}`, sentence)
 const path = z.string().regex(/^\/[^\0]*$/, 'must be an absolute path')
 const directory = (standard: string, sentence: string) => setting(path, standard, 'absolute path', sentence)
 const address = z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, 'must be HOST:PORT')
@@ -88,66 +83,16 @@ export const agentSettings = {
   )
 } satisfies Record<string, Setting>
 
-type Settings = typeof agentSettings
-export type AgentConfig = {
-  [K in keyof Settings]: Settings[K] extends { schema: ZodType<infer T> } ? T : never
-}
-
-/** Defaults, then the file, then each file of conf.d beside it, in order. Unknown settings are refused. */
-export function loadConfig(file: string): AgentConfig {
-  const folder = `${file.replace(/\/[^/]*$/, '')}/conf.d`
-  const files = [file, ...listed(folder).map(name => `${folder}/${name}`)]
-  const given = Object.assign({}, ...files.map(readToml)) as Record<string, unknown>
-  return checkConfig(given)
-}
-
-export function checkConfig(given: Record<string, unknown>): AgentConfig {
-  const violations: Violation[] = []
-  for (const name of Object.keys(given)) {
-    if (!Object.hasOwn(agentSettings, name)) violations.push({ field: name, description: 'is no setting' })
-  }
-  const entries = Object.entries(agentSettings).map(([name, { schema, standard, bounds }]) => {
-    const read = schema.safeParse(given[name] ?? standard)
-    if (!read.success) violations.push({ field: name, description: `must be ${bounds}` })
-    return [name, read.data]
-  })
-  if (violations.length > 0) {
-    const all = violations.map(({ field, description }) => `${field} ${description}`).join('; ')
-    throw new Fault('INVALID_REQUEST', `configuration: ${all}`, { violations })
-  }
-  return Object.fromEntries(entries) as AgentConfig
-}
-
 /** Settings that give up some safety, by name, as everyone shall see them. */
 export const unsafeSettings = (config: AgentConfig) =>
   Object.entries(config).flatMap(([name, value]) =>
     name.startsWith('unsafe_') && value === true ? [name] : []
   )
 
-function readToml(file: string): Record<string, unknown> {
-  const text = readIfThere(file)
-  try {
-    return parse(text)
-  } catch (error) {
-    throw new Fault('INVALID_REQUEST', `${file} is not TOML`, { cause: error })
-  }
-}
+export type AgentConfig = Configuration<typeof agentSettings>
 
-function readIfThere(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return ''
-    throw error
-  }
-}
+/** Defaults, then the file, then each file of conf.d beside it. */
+export const loadConfig = (file: string): AgentConfig => loadSettings(agentSettings, file, 'conf.d')
 
-function listed(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-      .filter(name => name.endsWith('.toml'))
-      .toSorted()
-  } catch {
-    return []
-  }
-}
+export const checkConfig = (given: Record<string, unknown>): AgentConfig =>
+  checkSettings(agentSettings, given)

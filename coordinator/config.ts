@@ -1,18 +1,13 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { parse } from 'smol-toml'
-import { z, type ZodType } from 'zod'
-import { Fault, type Violation } from '../common/fault.js'
+import { z } from 'zod'
+import {
+  checkSettings,
+  loadSettings,
+  number,
+  setting,
+  type Configuration,
+  type Setting
+} from '../common/config.js'
 
-export type Setting = { schema: ZodType; standard: unknown; sentence: string; bounds: string }
-
-const setting = <T>(schema: ZodType<T>, standard: T, bounds: string, sentence: string) => ({
-  schema,
-  standard,
-  bounds,
-  sentence
-})
-const number = (standard: number, least: number, most: number, sentence: string) =>
-  setting(z.number().int().min(least).max(most), standard, `${least} to ${most}`, sentence)
 const path = z.string().regex(/^\/[^\0]*$/)
 const place = (standard: string, sentence: string) => setting(path, standard, 'absolute path', sentence)
 const address = z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/)
@@ -56,61 +51,11 @@ export const coordinatorSettings = {
   job_days: number(30, 1, 3650, 'How long finished jobs are kept.')
 } satisfies Record<string, Setting>
 
-type Settings = typeof coordinatorSettings
-export type CoordinatorConfig = {
-  [K in keyof Settings]: Settings[K] extends { schema: ZodType<infer T> } ? T : never
-}
+export type CoordinatorConfig = Configuration<typeof coordinatorSettings>
 
-/** Defaults, then the file, then each file of coordinator.d beside it, in order. Unknown settings are refused. */
-export function loadConfig(file: string): CoordinatorConfig {
-  const folder = `${file.replace(/\/[^/]*$/, '')}/coordinator.d`
-  const files = [file, ...listed(folder).map(name => `${folder}/${name}`)]
-  return checkConfig(Object.assign({}, ...files.map(readToml)) as Record<string, unknown>)
-}
+/** Defaults, then the file, then each file of coordinator.d beside it. */
+export const loadConfig = (file: string): CoordinatorConfig =>
+  loadSettings(coordinatorSettings, file, 'coordinator.d')
 
-export function checkConfig(given: Record<string, unknown>): CoordinatorConfig {
-  const violations: Violation[] = []
-  for (const name of Object.keys(given)) {
-    if (!Object.hasOwn(coordinatorSettings, name)) {
-      violations.push({ field: name, description: 'is no setting' })
-    }
-  }
-  const entries = Object.entries(coordinatorSettings).map(([name, { schema, standard, bounds }]) => {
-    const read = schema.safeParse(given[name] ?? standard)
-    if (!read.success) violations.push({ field: name, description: `must be ${bounds}` })
-    return [name, read.data]
-  })
-  if (violations.length > 0) {
-    const all = violations.map(({ field, description }) => `${field} ${description}`).join('; ')
-    throw new Fault('INVALID_REQUEST', `configuration: ${all}`, { violations })
-  }
-  return Object.fromEntries(entries) as CoordinatorConfig
-}
-
-function readToml(file: string): Record<string, unknown> {
-  const text = readIfThere(file)
-  try {
-    return parse(text)
-  } catch (error) {
-    throw new Fault('INVALID_REQUEST', `${file} is not TOML`, { cause: error })
-  }
-}
-
-function readIfThere(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return ''
-    throw error
-  }
-}
-
-function listed(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-      .filter(name => name.endsWith('.toml'))
-      .toSorted()
-  } catch {
-    return []
-  }
-}
+export const checkConfig = (given: Record<string, unknown>): CoordinatorConfig =>
+  checkSettings(coordinatorSettings, given)

@@ -1,8 +1,8 @@
-import { within } from '../common/deadline.js'
-import type { Clock } from '../common/clock.js'
-import type { Logger } from '../common/log.js'
-import type { Run } from '../common/run.js'
-import { seconds } from '../common/units.js'
+import { within } from './deadline.js'
+import type { Clock } from './clock.js'
+import type { Logger } from './log.js'
+import type { Run } from './run.js'
+import { seconds } from './units.js'
 
 type Environment = Record<string, string | undefined>
 
@@ -23,7 +23,7 @@ export class Notify {
     this.#every = Number(environment['WATCHDOG_USEC'] ?? 0) / 1e6 / 3
   }
 
-  /** From here on a hung event loop is noticed, and the agent restarted. */
+  /** From here on a hung event loop is noticed, and the daemon restarted. */
   async ready(): Promise<void> {
     await this.#tell('READY=1')
     if (this.#every > 0) this.#beat()
