@@ -22,7 +22,7 @@ import { IdentityFile } from './identity.js'
 import { Incoming } from './incoming.js'
 import { Ledger } from './ledger.js'
 import { followMigration, type MigrationWorld } from './migration.js'
-import { Notify } from './notify.js'
+import { Notify } from '../common/notify.js'
 import { Peers } from './peers.js'
 import { recovery, whenRecovered } from './recover.js'
 import { Requests } from './requests.js'
@@ -168,6 +168,8 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     )
     .add(agentServices.debug, debugService(dump, log))
     .addStandard()
+  // Of an earlier life: lost, or ended and not yet heard of.
+  for (const task of tasks.list()) watchLog.publish(`task/${task.id}`, { task: taskMessage(task) })
   await server.listenUnix(`${runDirectory}/agent.sock`)
   await door.open()
 
