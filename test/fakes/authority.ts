@@ -5,6 +5,7 @@ import {
   ExtendedKeyUsage,
   ExtendedKeyUsageExtension,
   PemConverter,
+  Pkcs10CertificateRequest,
   SubjectAlternativeNameExtension,
   X509CertificateGenerator
 } from '@peculiar/x509'
@@ -60,5 +61,25 @@ export async function authority(name = 'test authority') {
     const key = PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', own.privateKey), 'PRIVATE KEY')
     return { trust, certificate: certificate.toString('pem'), key }
   }
-  return { trust, issue }
+
+  /** A certificate for the key of a request (PKCS #10, DER), as the coordinator makes one. */
+  async function sign(request: Uint8Array, uri: string): Promise<string> {
+    const { publicKey } = new Pkcs10CertificateRequest(Buffer.from(request))
+    const certificate = await X509CertificateGenerator.create({
+      serialNumber: `0${randomBytes(7).toString('hex')}1`,
+      subject: 'CN=renewed',
+      issuer: root.subject,
+      notBefore: new Date(Date.now() - day / 2),
+      notAfter: new Date(Date.now() + day),
+      signingAlgorithm: algorithm,
+      publicKey,
+      signingKey: keys.privateKey,
+      extensions: [
+        new SubjectAlternativeNameExtension([{ type: 'url', value: uri }]),
+        new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth])
+      ]
+    })
+    return certificate.toString('pem')
+  }
+  return { trust, issue, sign }
 }

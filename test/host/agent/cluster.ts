@@ -1,5 +1,5 @@
 import { credentials } from '@grpc/grpc-js'
-import { randomUUID } from 'node:crypto'
+import { randomUUID, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
@@ -53,7 +53,8 @@ export async function cluster(count: number, settings: Settings = {}) {
     for (const { coordinator } of hosts) coordinator.close()
     await Promise.all(hosts.map(({ world }) => world[Symbol.asyncDispose]()))
   }
-  return { hosts, root, installation, [Symbol.asyncDispose]: end }
+  const rulerSerial = new X509Certificate(ruler.certificate).serialNumber
+  return { hosts, root, installation, rulerSerial, [Symbol.asyncDispose]: end }
 }
 
 /** The tokens that every command of the test's coordinator carries. */
