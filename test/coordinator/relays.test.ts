@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
+import { Fault } from '../../common/fault.js'
 import { bytes } from '../../common/units.js'
 import { relayConsole, type ConsoleMessage, type HostConsole } from '../../coordinator/console-relay.js'
 import { measured, splitUpload } from '../../coordinator/upload-relay.js'
@@ -23,6 +24,21 @@ const echo: HostConsole = async function* (hostId, { vmId }, typed) {
   for await (const chunk of typed) yield chunk
 }
 
+const reasonOf = (work: Promise<unknown>) =>
+  work.then(
+    () => 'none',
+    (error: unknown) => (error instanceof Fault ? error.reason : String(error))
+  )
+
+/** Fails as a request that is wrong. */
+const refused = async (t: { match(found: unknown, wanted: object): unknown }, work: Promise<unknown>) => {
+  const error = await work.then(
+    () => new Error('it did not fail'),
+    (reason: unknown) => reason
+  )
+  t.match(error, { reason: 'INVALID_REQUEST' })
+}
+
 const relay = (messages: AsyncIterable<ConsoleMessage>, console = echo) =>
   relayConsole(messages, () => 'host1', console, live())
 
@@ -32,9 +48,9 @@ t.test('a console reaches the host that runs the VM, and comes back', async t =>
 })
 
 t.test('a console must be opened, and once', async t => {
-  await t.rejects(all(relay(from({ data: Buffer.from('x') }))), { reason: 'INVALID_REQUEST' })
-  await t.rejects(all(relay(from())), { reason: 'INVALID_REQUEST' })
-  await t.rejects(all(relay(from({ open }, { open }))), { reason: 'INVALID_REQUEST' })
+  t.equal(await reasonOf(all(relay(from({ data: Buffer.from('x') })))), 'INVALID_REQUEST')
+  t.equal(await reasonOf(all(relay(from()))), 'INVALID_REQUEST')
+  t.equal(await reasonOf(all(relay(from({ open }, { open })))), 'INVALID_REQUEST')
 })
 
 t.test('when the caller leaves, the host is told', async t => {
@@ -79,16 +95,16 @@ t.test('an upload passes when its size and digest are as announced', async t => 
 })
 
 t.test('an upload that is longer, shorter or other than announced is refused', async t => {
-  await t.rejects(upload({ size: 5, sha256: '' }, 'abc', 'def'), { reason: 'INVALID_REQUEST' })
-  await t.rejects(upload({ size: 7, sha256: '' }, 'abc', 'def'), { reason: 'INVALID_REQUEST' })
-  await t.rejects(upload({ size: 6, sha256 }, 'abc', 'xxx'), { reason: 'INVALID_REQUEST' })
+  t.equal(await reasonOf(upload({ size: 5, sha256: '' }, 'abc', 'def')), 'INVALID_REQUEST')
+  t.equal(await reasonOf(upload({ size: 7, sha256: '' }, 'abc', 'def')), 'INVALID_REQUEST')
+  t.equal(await reasonOf(upload({ size: 6, sha256 }, 'abc', 'xxx')), 'INVALID_REQUEST')
 })
 
 t.test('an upload is opened by its first message only', async t => {
-  await t.rejects(splitUpload(from({ data: Buffer.from('x') })), { reason: 'INVALID_REQUEST' })
+  t.equal(await reasonOf(splitUpload(from({ data: Buffer.from('x') }))), 'INVALID_REQUEST')
   const { opening, chunks } = await splitUpload(
     from({ open: 'it' }, { data: Buffer.from('x') }, { open: 'again' })
   )
   t.equal(opening, 'it')
-  await t.rejects(all(chunks), { reason: 'INVALID_REQUEST' })
+  t.equal(await reasonOf(all(chunks)), 'INVALID_REQUEST')
 })
