@@ -509,11 +509,16 @@ export const volumeOperations = [
   'resize a qcow2 volume',
   'prepare after an interrupted resize'
 ]
-export const dataOperations = [
+export const copyOperations = [
   'copy a chain into a qcow2 volume',
   'copy a chain into a raw volume',
-  'merge an inner volume',
-  'merge the leaf',
-  'merge a leaf that is half removed',
   'import a file'
 ]
+export const mergeOperations = [
+  'merge an inner volume',
+  'merge the leaf',
+  'merge a leaf that is half removed'
+]
+export const otherOperations = Object.keys(operations).filter(
+  name => ![...volumeOperations, ...copyOperations, ...mergeOperations].includes(name)
+)
