@@ -87,6 +87,11 @@ export class Identities {
     return { role, id, installation, serial, address }
   }
 
+  /** Whether a connection that stands must go: its certificate or host was revoked. */
+  isDenied(der: Uint8Array, fingerprint: string): boolean {
+    return this.#trust.denies(this.#read(der, fingerprint))
+  }
+
   #read(der: Uint8Array, fingerprint: string): CertificateIdentity {
     const known = this.#parsed.get(fingerprint)
     if (known) return known

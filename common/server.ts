@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import type { AddressInfo, Server as NetServer } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import {
   experimental,
   Server,
@@ -11,7 +12,7 @@ import { Admission, standardAdmission, type AdmissionLimits } from './admission.
 import { auditFacts, type Audit } from './audit.js'
 import type { Clock } from './clock.js'
 import { door, type Identify } from './door.js'
-import { type Fault } from './fault.js'
+import { Fault } from './fault.js'
 import { Health } from './health.js'
 import { anonymous, Identities, localAdmin, type Caller, type Trust } from './identity.js'
 import { implement, type Gate } from './implement.js'
@@ -55,7 +56,8 @@ const options = {
   'grpc.keepalive_timeout_ms': 10_000,
   'grpc.keepalive_permit_without_calls': 1,
   'grpc.max_connection_age_ms': 3_600_000,
-  'grpc.max_connection_age_grace_ms': 60_000
+  // New calls go over a new connection after an hour; streams (a migration, an upload) may end on the old one.
+  'grpc.max_connection_age_grace_ms': 24 * 3_600_000
 }
 
 /** A daemon's gRPC server: two doors (TLS 1.3 and a unix socket), one pipeline behind them. */
@@ -67,7 +69,9 @@ export class RpcServer {
   readonly #services: string[] = []
   readonly #listeners: NetServer[] = []
   readonly #pipeline
+  readonly #sockets = new Set<TLSSocket>()
   #reload: ((certificates: Certificates) => void) | null = null
+  #cancelDropping = () => {}
 
   constructor(given: RpcServerOptions) {
     const { log, clock, audit = () => {}, gate = () => {}, admission = standardAdmission } = given
@@ -128,12 +132,17 @@ export class RpcServer {
       limits: frontLimits,
       log,
       clock,
-      onConnection: socket => injector.injectConnection(socket)
+      onConnection: socket => {
+        this.#sockets.add(socket)
+        socket.once('close', () => this.#sockets.delete(socket))
+        injector.injectConnection(socket)
+      }
     })
     front.server.listen({ host, port })
     await once(front.server, 'listening')
     this.#listeners.push(front.server)
     this.#reload = front.reload
+    this.#dropDenied(identities)
     return (front.server.address() as AddressInfo).port
   }
 
@@ -150,6 +159,7 @@ export class RpcServer {
 
   /** Lets running calls end, up to a time; then cuts them. */
   async stop(grace: Seconds = seconds(5)): Promise<void> {
+    this.#cancelDropping()
     for (const listener of this.#listeners.splice(0)) listener.close()
     await new Promise<void>(resolve => {
       const cut = this.#options.clock.after(grace, () => {
@@ -166,6 +176,15 @@ export class RpcServer {
   /** For the debug door. */
   dump() {
     return { calls: this.#pipeline.admission.dump(), streams: this.#pipeline.streams.dump() }
+  }
+
+  /** Every call asks for itself; this ends the streams that a revoked certificate still has open. */
+  #dropDenied(identities: Identities): void {
+    for (const socket of this.#sockets) {
+      const { raw, fingerprint256 } = socket.getPeerCertificate()
+      if (raw && isDenied(identities, raw, fingerprint256)) socket.destroy()
+    }
+    this.#cancelDropping = this.#options.clock.after(betweenLooks, () => this.#dropDenied(identities))
   }
 
   #injector(identify: Identify) {
@@ -194,6 +213,19 @@ export class RpcServer {
       started: clock.wall()
     }
     void Promise.resolve(audit(entry)).catch((error: unknown) => log.error({ err: error }, 'audit failed'))
+  }
+}
+
+// A revocation ends what is open within this time.
+const betweenLooks = seconds(2)
+
+/** A certificate without our name has no calls, and is left to its end. */
+function isDenied(identities: Identities, der: Uint8Array, fingerprint: string): boolean {
+  try {
+    return identities.isDenied(der, fingerprint)
+  } catch (error) {
+    if (error instanceof Fault) return false
+    throw error
   }
 }
 

@@ -10,7 +10,7 @@ import { RpcClient } from '../../common/client.js'
 import { systemClock } from '../../common/clock.js'
 import { Fault, type Reason } from '../../common/fault.js'
 import { identityUri } from '../../common/identity.js'
-import { unary } from '../../common/rpc.js'
+import { bidi, unary } from '../../common/rpc.js'
 import { listenUnix } from '../../common/unix-socket.js'
 import { seconds } from '../../common/units.js'
 import { agentServices, standardServices } from '../../proto/load.js'
@@ -70,6 +70,32 @@ t.test('a revoked certificate is refused on a connection that was open before', 
   t.equal(await outcome(client), 'COORDINATOR')
   denied.add(id)
   t.equal(await outcome(client), 'UNAUTHENTICATED')
+})
+
+t.test('a stream that a revoked certificate has open is ended', async t => {
+  const openConsole = bidi({
+    check: () => null,
+    method: async function* (_, { signal }) {
+      yield {}
+      await new Promise(resolve => signal.addEventListener('abort', resolve, { once: true }))
+    }
+  })
+  const { as, denied } = await world(t, { openConsole })
+  const id = randomUUID()
+  const client = await as('COORDINATOR', id)
+  const silent = async function* () {
+    await new Promise(() => {})
+    yield {}
+  }
+  const seen: object[] = []
+  const reading = async () => {
+    for await (const message of client.bidi(vm.OpenConsole, silent(), never)) {
+      seen.push(message)
+      denied.add(id)
+    }
+  }
+  await t.rejects(reading(), { name: 'Fault' })
+  t.equal(seen.length, 1)
 })
 
 t.test('a certificate that expires while its connection is open is refused from then on', async t => {
