@@ -33,14 +33,15 @@ export async function* relayConsole(
   // Whichever side ends first takes the other with it.
   const over = new AbortController()
   const either = AbortSignal.any([signal, over.signal])
-  let wrong: Fault | null = null
+  const wrong: Fault[] = []
   const typed = onlyData(incoming, fault => {
-    wrong = fault
+    wrong.push(fault)
     over.abort(fault)
   })
   try {
     yield* console(hostOf(open.vmId), open, typed, either)
-    if (wrong) throw wrong
+    const [fault] = wrong
+    if (fault) throw fault
   } finally {
     over.abort(new Fault('CANCELLED', 'the console was closed'))
   }

@@ -10,7 +10,7 @@ import type { Reader } from '../store/query.js'
 import { storageDomain, type StorageConnection } from '../store/storage-domains.js'
 import { wireConnection } from '../storage-connection.js'
 import { eachOf, endTasks, performTask, sharedProgress, unlessAbsent, type Asking } from './hosts.js'
-import { verdictOn } from './verdict.js'
+import { faultFrom, verdictOn } from './verdict.js'
 import type { JobWorld } from './world.js'
 
 // A storage domain and the hosts that use it: what its jobs have in common.
@@ -104,7 +104,8 @@ export async function joinEverywhere(
       act.log.warn({ err: error, host: hostId }, 'a host could not activate the storage domain')
     }
   })
-  if (failures.length === hostIds.length) throw failures[0] ?? new Fault('NO_HOST', 'no host is up')
+  if (hostIds.length === 0) throw new Fault('NO_HOST', 'no host is up')
+  if (failures.length === hostIds.length) throw faultFrom(failures[0])
 }
 
 const patience = seconds(60)

@@ -36,7 +36,7 @@ function jumpingClock(): Clock & { now: number } {
   return clock
 }
 
-type Fails = Partial<Record<`run ${Name}` | `undo ${Name}`, unknown[]>>
+type Fails = Partial<Record<`run ${Name}` | `undo ${Name}`, Error[]>>
 
 /** Each step writes what it does; it fails with the listed errors, one a call. `start` is the point of no return. */
 function plan(trail: string[], fails: Fails = {}, ids: string[] = []): Plan[] {
