@@ -7,7 +7,7 @@ import type { Store } from './store/store.js'
 
 /** Every attempt to change something leaves one record, also a refused one; a copy goes to the log. */
 export function auditTrail(store: Store, log: Logger): Audit {
-  return ({ method, action, caller, object, requestId, digest, outcome, started }) => {
+  return async ({ method, action, caller, object, requestId, digest, outcome, started }) => {
     const { role, serial, address } = caller
     const actor = actorOf(caller)
     const result = outcome === 'ok' ? 'OK' : outcome

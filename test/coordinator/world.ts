@@ -67,10 +67,10 @@ export async function coordinatorWorld(t: Tap, given: Record<string, unknown> = 
     get read(): Reader {
       return world.running.store.read
     },
-    trust: async () => (await CertificateAuthority.open(`${folder}/state/trust`, systemClock)).trust,
+    trust: async () => (await CertificateAuthority.open(`${config.state_directory}/trust`, systemClock)).trust,
     /** Over TLS, with a certificate of this installation or with none. */
     over: async (subject: { role: 'ADMIN' | 'VIEWER' | 'HOST'; id: string } | null) => {
-      const ca = await CertificateAuthority.open(`${folder}/state/trust`, systemClock)
+      const ca = await CertificateAuthority.open(`${config.state_directory}/trust`, systemClock)
       const made = subject && (await ca.issueWithKey({ ...subject, names: [], usages: ['client'] }, 3600))
       const client = new RpcClient(
         {
