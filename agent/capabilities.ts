@@ -7,6 +7,7 @@ import type { Libvirt } from '../libvirt/connections.js'
 import { domainCapabilities, hostCapabilities, nodeInfo, versions } from '../libvirt/host.js'
 import { at, childrenOf, readXml, type XmlElement } from '../libvirt/xml.js'
 import { unsafeSettings, type AgentConfig } from './config.js'
+import { readInventory } from './inventory.js'
 import { knownKvm } from './kvm-probe.js'
 import { agentVersion } from './version.js'
 
@@ -34,6 +35,9 @@ export type Capabilities = {
   bridges: string[]
   uefi: boolean
   unsafeSettings: string[]
+  manufacturer: string
+  product: string
+  cpuBrand: string
 }
 
 type Sources = { libvirt: Libvirt; config: AgentConfig; run: Run }
@@ -41,12 +45,13 @@ type Sources = { libvirt: Libvirt; config: AgentConfig; run: Run }
 /** What the host is and can do. What libvirt says is empty while libvirtd is away. */
 export async function readCapabilities(sources: Sources, signal: AbortSignal): Promise<Capabilities> {
   const { config } = sources
-  const [own, fromLibvirt, leases] = await Promise.all([
+  const [own, machine, fromLibvirt, leases] = await Promise.all([
     ownFacts(config),
+    readInventory(),
     libvirtFacts(sources, signal),
     leaseSafety(sources, signal)
   ])
-  return { ...own, ...fromLibvirt, ...leases }
+  return { ...own, ...machine, ...fromLibvirt, ...leases }
 }
 
 /** Which virtualization guests get, for those who start them before anybody asked for capabilities. */
