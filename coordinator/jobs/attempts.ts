@@ -33,8 +33,9 @@ export type AttemptOptions<Context> = {
   log: Logger
   /** The coordinator stops: everything is left as it is. */
   stop: AbortSignal
-  /** Somebody cancels: what runs forward ends. */
+  /** Somebody cancels: what runs forward ends, unless a point of no return is behind it. */
   cancel: AbortSignal
+  mayTurnBack(): boolean
 }
 
 const backoff = { first: seconds(0.2), most: seconds(10) }
@@ -77,7 +78,7 @@ async function tried<Context, Tx, Found>(
   work: (act: Act<Context>) => Promise<Found>
 ): Promise<Found> {
   const { journal, clock, stop, cancel, log } = options
-  const ends = direction === 'run' ? [stop, cancel] : [stop]
+  const ends = direction === 'run' && options.mayTurnBack() ? [stop, cancel] : [stop]
   const late = () => step.late?.(journal.context()) ?? `step ${step.name} was not over after ${limit} s`
   using patience = timeLimit(clock, limit, late)
   const signal = AbortSignal.any([...ends, ...(patience ? [patience.signal] : [])])

@@ -216,7 +216,10 @@ export class Jobs<C extends Contexts> {
     await Promise.resolve()
     try {
       if (!journal.turnedBack()) store.transaction(tx => setJobState(tx, id, 'running', epoch))
-      const attempts = attemptsOf<object, Tx>({ jobId: id, kind, journal, clock, log, stop, cancel })
+      const attempts = attemptsOf<object, Tx>({
+        ...{ jobId: id, kind, journal, clock, log, stop, cancel },
+        mayTurnBack: () => mayTurnBack(table.steps, journal)
+      })
       const outcome = await carryOn(id, table.steps, journal, attempts, stop)
       store.transaction(tx => this.#end(tx, id, table, outcome, journal))
       this.#rests.delete(id)

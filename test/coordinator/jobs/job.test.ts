@@ -4,7 +4,7 @@ import type { Clock } from '../../../common/clock.js'
 import { Fault } from '../../../common/fault.js'
 import { seconds } from '../../../common/units.js'
 import { attemptsOf } from '../../../coordinator/jobs/attempts.js'
-import { carryOn, type Act, type Step } from '../../../coordinator/jobs/job.js'
+import { carryOn, mayTurnBack, type Act, type Step } from '../../../coordinator/jobs/job.js'
 import { MemoryJournal } from './memory-journal.js'
 
 const names = ['reserve', 'volume', 'start', 'tidy'] as const
@@ -71,7 +71,8 @@ function go(
     clock: jumpingClock(),
     log,
     stop,
-    cancel
+    cancel,
+    mayTurnBack: () => mayTurnBack(steps, journal)
   })
   return carryOn(job, steps, journal, attempts, stop)
 }
