@@ -80,7 +80,10 @@ async function settle(vms: Vms, vm: Vm, state: DomainState, signal: AbortSignal)
   const isPausedByUser = record?.isPausedByUser ?? true
   const ioError = state.state === 'paused' && state.reason === 'ioerror' ? await diskError(vm, signal) : null
   vm.ioError = ioError
-  const seen = seenIn(state, { isPausedByUser, ioError })
+  // QEMU stands still at the beginning of a start too: then nothing arrives.
+  const isOurStart = record?.phase === 'preparing'
+  const here = seenIn(state, { isPausedByUser, ioError })
+  const seen = here.state !== 'off' && isOurStart ? { ...here, isArriving: false } : here
   const age = vm.age()
   const isYoung = age !== null && age < young && !vm.isGuestAgentConnected
   const before = vm.state

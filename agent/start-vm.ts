@@ -116,7 +116,7 @@ async function inLane(
   await vm.libvirtDomain.start(signal, { paused: start.paused }).catch((error: unknown) => {
     // libvirtd went away with the answer: it may run. What it needs stays; the next list will tell.
     if (error instanceof Fault && error.facts['outcome'] === 'unknown') rollback.commit()
-    throw error
+    throw heldLease(error, spec)
   })
   rollback.commit()
   await crashpoint('vm.start.created')
@@ -125,6 +125,18 @@ async function inLane(
   await writeRecord(vm, { phase: 'started', startedAt: world.now() }, signal)
   await crashpoint('vm.start.recorded')
   await learnFacts(vm, signal)
+}
+
+const lockingDomain = '42'
+
+/** libvirt's lock plugin says no: somebody else has the VM's lease, or it could not be had in time. */
+function heldLease(error: unknown, { vmId, lease }: VmSpec): unknown {
+  const isLocking = error instanceof Fault && error.facts['libvirtErrorDomain'] === lockingDomain
+  if (!isLocking || lease === null) return error
+  return new Fault('LEASE_HELD', `the lease of VM ${vmId} could not be taken: ${error.message}`, {
+    cause: error,
+    facts: { vm: vmId, storageDomain: lease.storageDomainId }
+  })
 }
 
 const newRecord = (spec: VmSpec, { generation, requestId, paused }: Start): VmRecord => ({

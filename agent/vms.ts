@@ -105,7 +105,7 @@ export class Vms {
         return vm.apply({ kind: 'rebooted' })
       case 'agentLifecycle':
         vm.isGuestAgentConnected = event.state === 'connected'
-        return vm.changed()
+        return
       case 'controlError':
         vm.isUnresponsive = true
         return vm.changed()

@@ -54,7 +54,8 @@ export class AgentClient {
         method.requestSerialize,
         method.responseDeserialize,
         request,
-        new Metadata(),
+        // After a restart of the agent the connection takes a moment.
+        new Metadata({ waitForReady: true }),
         { deadline },
         (error, answer) => (error ? reject(new Refused(error)) : resolve(answer as Answer))
       )

@@ -12,8 +12,11 @@ t.teardown(() => house[Symbol.asyncDispose]())
 const [a, b, c] = house.hosts as [ClusterHost, ClusterHost, ClusterHost]
 const slowly = { bandwidth: String(2 ** 20) }
 
-async function runningOn(host: ClusterHost) {
-  const spec = diskless()
+// Untouched memory costs a few bytes a page: enough to keep a slow migration busy for a while.
+const large = { memoryBytes: String(4 * 2 ** 30) }
+
+async function runningOn(host: ClusterHost, more: object = {}) {
+  const spec = diskless(randomUUID(), more)
   await host.coordinator.task('vm', 'StartVm', stamped({ vmGeneration: '1', spec }))
   return spec
 }
@@ -66,7 +69,7 @@ t.test('a paused VM arrives paused, and stays so until somebody resumes it', asy
 })
 
 t.test('a cancelled migration leaves the VM where it was, and nothing at the destination', async t => {
-  const spec = await runningOn(a)
+  const spec = await runningOn(a, large)
   const { vmId } = spec
   const way = await announced(spec, a, b)
   const taskId = randomUUID()
