@@ -25,7 +25,7 @@ const kind = (method: string) => `StorageService.${method}`
 const mostUpload = GiB(64 * 1024)
 
 export function imageHandlers(verbs: StorageVerbs) {
-  return { ...volumeHandlers(verbs), ...dataHandlers(verbs), ...fileHandlers(verbs) }
+  return { ...volumeHandlers(verbs), ...listHandlers(verbs), ...dataHandlers(verbs), ...fileHandlers(verbs) }
 }
 
 function volumeHandlers({ storage, tasks }: StorageVerbs) {
@@ -84,7 +84,12 @@ function volumeHandlers({ storage, tasks }: StorageVerbs) {
         })
         return taskMessage(task)
       }
-    }),
+    })
+  }
+}
+
+function listHandlers({ storage }: StorageVerbs) {
+  return {
     listVolumes: unary({
       check: fields => ({
         id: fields.uuid('storageDomainId'),

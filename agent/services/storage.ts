@@ -29,10 +29,15 @@ const kind = (method: string) => `StorageService.${method}`
 
 /** Storage of this host: translates, locks, and hands to the tasks. */
 export function storageService(verbs: StorageVerbs): Handlers<StorageServiceDefinition> {
-  return { ...domainHandlers(verbs), ...imageHandlers(verbs), ...leaseHandlers(verbs) }
+  return {
+    ...storageDomainHandlers(verbs),
+    ...readHandlers(verbs),
+    ...imageHandlers(verbs),
+    ...leaseHandlers(verbs)
+  }
 }
 
-function domainHandlers({ storage, tasks, intents }: StorageVerbs) {
+function storageDomainHandlers({ storage, tasks }: StorageVerbs) {
   /** A command that names a storage domain and no more. */
   const command = (
     method: string,
@@ -106,7 +111,13 @@ function domainHandlers({ storage, tasks, intents }: StorageVerbs) {
       storage.disconnect(id, signal)
     ),
     detachStorageDomain: command('DetachStorageDomain', (id, signal) => storage.detach(id, signal)),
-    formatStorageDomain: command('FormatStorageDomain', (id, signal) => storage.format(id, signal)),
+    formatStorageDomain: command('FormatStorageDomain', (id, signal) => storage.format(id, signal))
+  }
+}
+
+/** Nothing here changes anything. */
+function readHandlers({ storage, intents }: StorageVerbs) {
+  return {
     discoverStorageDomains: unary({
       check: fields => connectionOf(fields),
       method: async (connection, { signal }) => {

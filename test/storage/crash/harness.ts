@@ -70,11 +70,11 @@ export async function preparedWorld(operation: Operation): Promise<World> {
   return world
 }
 
-const isDomain = (world: World) => existsSync(`${world.mount}/${ids.storageDomain}/dom_md/metadata`)
+const isStorageDomain = (world: World) => existsSync(`${world.mount}/${ids.storageDomain}/dom_md/metadata`)
 
 /** What an agent does when it starts again: it sweeps. Then nothing may be wrong but what the operation owns. */
 async function recover(world: World, operation: Operation): Promise<void> {
-  if (!isDomain(world)) return
+  if (!isStorageDomain(world)) return
   const restarted = world.restarted()
   await restarted.ask.sweep({}, never)
   const findings = await restarted.ask.audit({ intents: operation.intents }, never)
@@ -108,7 +108,7 @@ export async function survives(
     const again = world.restarted()
     await operation.run(again)
     await operation.check(again)
-    const findings = isDomain(world) ? await again.ask.audit({ intents: [] }, never) : []
+    const findings = isStorageDomain(world) ? await again.ask.audit({ intents: [] }, never) : []
     assert(findings.length === 0, `after the repeat: ${JSON.stringify(findings)}`)
     await unrelated(world)
   } finally {
@@ -172,7 +172,7 @@ function named(name: string): Operation {
 }
 
 async function unrelated(world: World): Promise<void> {
-  if (!isDomain(world)) return
+  if (!isStorageDomain(world)) return
   const { ask } = world.restarted()
   const request = {
     ...{

@@ -26,7 +26,7 @@ export function assert(condition: boolean, text: string): asserts condition {
   if (!condition) throw new Error(text)
 }
 
-const withDomain = async (world: World) => {
+const withStorageDomain = async (world: World) => {
   await world.ask.createStorageDomain(newStorageDomain(world), never)
 }
 
@@ -75,7 +75,7 @@ async function only(world: World, imageId: string) {
 
 /** base <- middle <- leaf, each with bytes of its own. */
 async function chainOfThree(world: World) {
-  await withDomain(world)
+  await withStorageDomain(world)
   await create(world)
   await fill(world, { imageId: image, volumeId: base }, 1, '0 1M')
   await create(world, { volumeId: middle, parent: { imageId: image, volumeId: base } })
@@ -104,7 +104,7 @@ async function merge(world: World, topId: string, baseId: string) {
 }
 
 async function withTemplate(world: World) {
-  await withDomain(world)
+  await withStorageDomain(world)
   await create(world, { imageId: templateImage, volumeId: template })
   await fill(world, { imageId: templateImage, volumeId: template }, 7, '0 1M')
   await world.ask.shareVolume({ imageId: templateImage, volumeId: template }, never)
@@ -165,7 +165,7 @@ const deadHost = {
 }
 
 async function withDeadHost(world: World) {
-  await withDomain(world)
+  await withStorageDomain(world)
   const record = unusedHostRecord(ids.storageDomain, 512, MiB(1), 1)
   const alive = {
     ...record,
@@ -198,7 +198,7 @@ export const operations: Record<string, Operation> = {
     }
   },
   'detach a storage domain': {
-    prepare: withDomain,
+    prepare: withStorageDomain,
     run: async world => void (await world.ask.detach({}, never)),
     intents: [],
     check: async world =>
@@ -213,24 +213,24 @@ export const operations: Record<string, Operation> = {
     intents: [],
     check: async world => {
       assert((await run('find', world.mount, '-mindepth', '1')) === '', 'something is left')
-      await withDomain(world)
+      await withStorageDomain(world)
     }
   },
   'create a thin volume': {
-    prepare: withDomain,
+    prepare: withStorageDomain,
     run: async world => void (await create(world)),
     intents: [],
     check: async world => assert((await only(world, image)).metadata.legality === 'legal', 'it is not legal')
   },
   'create a preallocated raw volume': {
-    prepare: withDomain,
+    prepare: withStorageDomain,
     run: async world => void (await create(world, { format: 'raw', allocation: 'preallocated' })),
     intents: [],
     check: async world => assert((await only(world, image)).allocated >= MiB(4), 'its space is not taken')
   },
   'take a snapshot': {
     prepare: async world => {
-      await withDomain(world)
+      await withStorageDomain(world)
       await create(world)
     },
     run: async world =>
@@ -252,7 +252,7 @@ export const operations: Record<string, Operation> = {
   },
   'share a volume': {
     prepare: async world => {
-      await withDomain(world)
+      await withStorageDomain(world)
       await create(world)
     },
     run: async world => void (await world.ask.shareVolume({ imageId: image, volumeId: base }, never)),
@@ -303,7 +303,7 @@ export const operations: Record<string, Operation> = {
   },
   'resize a raw volume': {
     prepare: async world => {
-      await withDomain(world)
+      await withStorageDomain(world)
       await create(world, { format: 'raw' })
     },
     run: async world =>
@@ -313,7 +313,7 @@ export const operations: Record<string, Operation> = {
   },
   'resize a qcow2 volume': {
     prepare: async world => {
-      await withDomain(world)
+      await withStorageDomain(world)
       await create(world)
     },
     run: async world =>
@@ -323,7 +323,7 @@ export const operations: Record<string, Operation> = {
   },
   'prepare after an interrupted resize': {
     prepare: async world => {
-      await withDomain(world)
+      await withStorageDomain(world)
       await create(world)
       await editMeta(world, base, { capacity: 0 as Bytes })
     },
@@ -379,7 +379,7 @@ export const operations: Record<string, Operation> = {
   },
   'import a file': {
     prepare: async world => {
-      await withDomain(world)
+      await withStorageDomain(world)
       const path = `${world.root}/import/in.qcow2`
       await run('qemu-img', 'create', '-q', '-f', 'qcow2', path, '3M')
       await run('qemu-io', '-f', 'qcow2', '-c', 'write -P 5 0 1M', path)
@@ -397,14 +397,14 @@ export const operations: Record<string, Operation> = {
     }
   },
   'create the lease of a VM': {
-    prepare: withDomain,
+    prepare: withStorageDomain,
     run: async world => void (await world.ask.createLease({ leaseId: ids.lease }, never)),
     intents: [],
     check: async world => assert((await leases(world)) === ids.lease, 'the leases are others')
   },
   'remove the lease of a VM': {
     prepare: async world => {
-      await withDomain(world)
+      await withStorageDomain(world)
       await world.ask.createLease({ leaseId: ids.lease }, never)
     },
     run: async world => void (await world.ask.removeLease({ leaseId: ids.lease }, never)),
@@ -413,7 +413,7 @@ export const operations: Record<string, Operation> = {
   },
   'rebuild the leases of VMs': {
     prepare: async world => {
-      await withDomain(world)
+      await withStorageDomain(world)
       await world.ask.createLease({ leaseId: ids.lease }, never)
       // The record vanishes: its resource is what is left of a removal that was cut off.
       const at = MiB(1) + 512
