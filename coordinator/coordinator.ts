@@ -9,7 +9,7 @@ import { RpcServer } from '../common/server.js'
 import { seconds } from '../common/units.js'
 import { coordinatorServices, descriptorSet, standardServices } from '../proto/load.js'
 import { Agents } from './agents.js'
-import { auditTrail } from './audit-trail.js'
+import { AuditTrail } from './audit-trail.js'
 import { ChangeLog } from './change-log.js'
 import { chores } from './chores.js'
 import type { CoordinatorConfig } from './config.js'
@@ -106,7 +106,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   })
   const ha = new Ha({ store, clock, log, jobs, hosts: agents, power, isHeard })
 
-  const mutations = new Mutations(store, clock)
+  const trail = new AuditTrail(store, clock, log)
+  const mutations = new Mutations(store, clock, trail)
   const lists = new Lists(Buffer.from(pageTokenKey, 'base64'))
   const statsOf = (vmId: string) => measured.vmStats(vmId)
   const now = {
@@ -135,7 +136,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     ...{ log, clock },
     contract: { descriptorSet, standardServices },
     trust: { installation: () => ca.installationId, denies: identity => denied.denies(identity) },
-    audit: auditTrail(store, log)
+    gate: trail.gate,
+    audit: trail.audit
   })
   server
     .add(coordinatorServices.cluster, clusterService(lists, mutations))

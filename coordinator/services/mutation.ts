@@ -1,15 +1,14 @@
 import type { Clock } from '../../common/clock.js'
-import type { Caller } from '../../common/identity.js'
 import type { Context } from '../../common/rpc.js'
 import { answered, once } from '../store/requests.js'
 import type { Tx } from '../store/query.js'
 import type { Store } from '../store/store.js'
+import { actorOf } from './actor.js'
 
-/** Who asks, as events, jobs and audit records name them: "local", "admin/NAME", "host/ID". */
-export function actorOf({ role, id }: Caller): string {
-  if (role === 'LOCAL_ADMIN') return 'local'
-  return role === 'ANONYMOUS' ? 'anonymous' : `${role.toLowerCase()}/${id}`
-}
+export { actorOf } from './actor.js'
+
+/** Writes the audit record of a request in the transaction of its effect; the result takes that back. */
+export type EffectAudit = { recordEffect(tx: Tx, requestId: string): () => void }
 
 export type Asked = { requestId: string; content: unknown }
 
@@ -17,10 +16,12 @@ export type Asked = { requestId: string; content: unknown }
 export class Mutations {
   readonly store: Store
   readonly clock: Clock
+  readonly #audit: EffectAudit
 
-  constructor(store: Store, clock: Clock) {
+  constructor(store: Store, clock: Clock, audit: EffectAudit) {
     this.store = store
     this.clock = clock
+    this.#audit = audit
   }
 
   /**
@@ -36,10 +37,20 @@ export class Mutations {
     // Nothing is begun for a caller that has gone.
     signal.throwIfAborted()
     const actor = actorOf(caller)
-    return this.store.transaction(tx => {
-      const request = { id: requestId, method, actor, content }
-      return once(tx, request, this.clock.wall(), () => effect(tx, actor)) as never
-    }) as Answer
+    let takeBack = () => {}
+    try {
+      return this.store.transaction(tx => {
+        const request = { id: requestId, method, actor, content }
+        return once(tx, request, this.clock.wall(), () => {
+          const answer = effect(tx, actor)
+          takeBack = this.#audit.recordEffect(tx, requestId)
+          return answer
+        }) as never
+      }) as Answer
+    } catch (error) {
+      takeBack()
+      throw error
+    }
   }
 
   /** The answer that this request got before, without a transaction; null where it is new. */

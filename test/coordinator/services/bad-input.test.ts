@@ -271,3 +271,24 @@ t.test('each role may do what its policy says and nothing else', async t => {
     return (error as Fault).reason === 'UNAUTHENTICATED'
   })
 })
+
+t.test('what succeeds is recorded in the transaction of its effect, and once', async t => {
+  const world = await coordinatorWorld(t)
+  const { sql } = await import('../../../coordinator/store/query.js')
+  const together: number[] = []
+  // Listeners hear of each transaction after it: the first that has the cluster must have the record too.
+  const stop = world.running.store.listen(changes => {
+    if (!changes.some(({ kind }) => kind === 'cluster')) return
+    together.push(world.read.all(sql.selectFrom('audit').select('sequence')).length)
+  })
+  await world.createCluster('a')
+  stop()
+  t.strictSame(together, [1])
+  const { records } = await world.call(event.ListAuditRecords, {})
+  t.equal(records.length, 1)
+  t.match(records[0], {
+    action: 'cluster.create',
+    outcome: 'OK',
+    method: 'drover.v1.ClusterService/CreateCluster'
+  })
+})
