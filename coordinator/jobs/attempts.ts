@@ -96,7 +96,7 @@ async function tried<Context, Tx, Found>(
           ? journal.failed(step.name, fault, isFinal)
           : journal.undoFailed(step.name, fault, isFinal)
       )
-      if (verdict === 'newAttempt') finals++
+      if (verdict === 'newAttempt' && !(step.waitsForRoom && fault.reason === 'LIMIT')) finals++
       const isOver = signal.aborted || verdict === 'final' || finals >= mostAttempts
       const what = { job: options.jobId, step: step.name, attempt, direction, isOver, err: error }
       log.info(what, 'a step of a job failed')

@@ -37,6 +37,8 @@ export type Step<Context, Tx> = {
   weight?: number
   /** How long it may be tried; 10 minutes unless it says otherwise, null for ever. */
   limit?: Seconds | null | ((context: Readonly<Context>) => Seconds | null)
+  /** A host without room (LIMIT) is asked again for as long as the step may take, and not three times. */
+  waitsForRoom?: true
   /** What to tell people when that is over. */
   late?(context: Readonly<Context>): string
   /** The host it works on, for people. */

@@ -36,6 +36,7 @@ export function migrateVm(world: JobWorld): JobTable<MigrateVm, Tx> {
   const { hosts, store, loads, clock } = world
   return {
     kind: 'vm.migrate',
+    atOnce: 64,
     steps: [
       {
         name: 'choose',
@@ -52,6 +53,7 @@ export function migrateVm(world: JobWorld): JobTable<MigrateVm, Tx> {
       },
       {
         name: 'prepareDestination',
+        waitsForRoom: true,
         host: ({ destinationHostId }) => destinationHostId,
         run: async act => {
           const { vmId, vmGeneration, sourceHostId, summary, destinationHostId } = act.context

@@ -24,6 +24,7 @@ export type RestartVm = StartContext & {
 export function restartVm(world: JobWorld): JobTable<RestartVm, Tx> {
   return {
     kind: 'vm.restart',
+    atOnce: 64,
     steps: [choose(world, 'restart'), awaitLease(world), nextLife(), start(world), confirm(world)]
   }
 }

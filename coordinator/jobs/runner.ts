@@ -21,6 +21,7 @@ import { sql, type Tx } from '../store/query.js'
 import type { Store } from '../store/store.js'
 import { attemptsOf } from './attempts.js'
 import { carryOn, mayTurnBack, type JobTable } from './job.js'
+import { subjectOf, toldOf } from './told.js'
 import { faultFrom } from './verdict.js'
 
 /** What a kind's context is, by the kind's name. */
@@ -49,7 +50,7 @@ export type RunnerOptions<C extends Contexts> = {
 
 type Live = { kind: string; cancel: AbortController; over: Promise<void> }
 
-const mostAtOnce = 64
+const mostAtOnce = 256
 const usualAtOnce = 16
 /** For jobs that are not over although they ended: stuck ones, and those past their point of no return. */
 const patience = { first: seconds(10), most: seconds(300) }
@@ -79,6 +80,7 @@ export class Jobs<C extends Contexts> {
       ...{ id, kind, kindVersion: 1, context, objects, claims, actor, requestId, epoch, created: now },
       steps: steps.map(({ name, weight = 1 }) => ({ name, weight }))
     })
+    addJobResult(tx, id, { subject: subjectOf(tx, kind, objects) })
     for (const { name, atCreation } of steps) {
       if (!atCreation) continue
       const done = { state: 'done' as const, attempt: 1, started: now, ended: now }
@@ -244,13 +246,14 @@ export class Jobs<C extends Contexts> {
     if (outcome === 'succeeded' && result) addJobResult(tx, id, result(journal.context()))
     const why = journal.turnedBack()
     const isFailure = outcome === 'undone'
-    const words = why?.reason === 'CANCELLED' ? 'was cancelled' : `failed: ${why?.message ?? ''}`
+    const { result: facts = {} } = jobOrNull(tx, id) ?? {}
+    const subject = facts['subject'] ?? subjectOf(tx, kind, objects)
     addEvent(
       tx,
       {
         severity: isFailure && why?.reason !== 'CANCELLED' ? 'warning' : 'info',
         kind: isFailure ? `${kind}.failed` : `${kind}.done`,
-        text: isFailure ? `${kind} ${words}` : `${kind} succeeded`,
+        text: toldOf(kind, subject, isFailure ? (why?.message ?? 'no reason given') : null),
         ...{ objects, jobId: id, actor }
       },
       now
@@ -273,7 +276,9 @@ export class Jobs<C extends Contexts> {
       store.transaction(tx => {
         if (job.turnedBack) setJobState(tx, id, 'stuck', epoch)
         if (times > 0 || fault.reason === 'STORE_FULL') return
-        const text = `${kind} ${job.turnedBack ? 'can not be undone' : 'can not be finished'} now: ${fault.message}`
+        const subject = job.result['subject'] ?? subjectOf(tx, kind, objects)
+        const what = job.turnedBack ? 'cannot be undone' : 'cannot be finished'
+        const text = `${subject}: ${kind} ${what} now, and is tried again: ${fault.message}`
         addEvent(tx, { severity: 'alert', kind: 'job.stuck', text, objects, jobId: id }, clock.wall())
       })
     } catch (error) {

@@ -9,6 +9,7 @@ export type StartVm = StartContext
 export function startVm(world: JobWorld): JobTable<StartVm, Tx> {
   return {
     kind: 'vm.start',
+    atOnce: 64,
     steps: [choose(world, 'start'), nextLife(), start(world), confirm(world)]
   }
 }

@@ -21,6 +21,7 @@ export type StopVm = {
 export function stopVm({ hosts, store }: JobWorld): JobTable<StopVm, Tx> {
   return {
     kind: 'vm.stop',
+    atOnce: 64,
     steps: [
       {
         // From here on nobody restarts it.

@@ -112,6 +112,16 @@ t.test('what may change its mind gets three attempts with three request ids', as
   t.equal(journal.trail.filter(line => line === 'run volume').length, 3)
 })
 
+t.test('a step that waits for room asks for as long as it may', async t => {
+  const journal = new MemoryJournal(context)
+  const ids: string[] = []
+  const limit = [1, 2, 3, 4, 5].map(() => new Fault('LIMIT', ''))
+  const steps = plan(journal.trail, { 'run volume': limit }, ids)
+  steps[1] = { ...steps[1], name: 'volume', waitsForRoom: true }
+  t.equal(await go(steps, journal), 'succeeded')
+  t.equal(new Set(ids.slice(1, 7)).size, 6, 'each time with a new id')
+})
+
 t.test('a failure past the point of no return is carried on later, and not undone', async t => {
   const journal = new MemoryJournal(context)
   const ids: string[] = []

@@ -4,6 +4,8 @@ import { kindsOf } from '../../../coordinator/jobs/kinds.js'
 import { fixture, ids, storyOf, type Fixture } from './fixture.js'
 import { prepare, scenarios, type Scenario } from './scenarios.js'
 
+t.setTimeout(400_000)
+
 process.env['NODE_ENV'] = 'test'
 
 const noEvacuation = { order: () => {}, untilOver: async () => ({ turnedBack: null }) }

@@ -6,6 +6,8 @@ import { FakeWorld } from './fake-world.js'
 import { fixture, ids, storyOf } from './fixture.js'
 import { prepare, scenarios, type Scenario } from './scenarios.js'
 
+t.setTimeout(400_000)
+
 // A network that loses every fifth request and every fifth reply, and delivers every fifth request twice.
 
 /** Chance that a failing test can repeat. */
