@@ -1,6 +1,7 @@
-import { readFile, statfs } from 'node:fs/promises'
+import { statfs } from 'node:fs/promises'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Clock } from '../common/clock.js'
+import { ProcFile } from './proc-file.js'
 
 export type HostStats = {
   at: number
@@ -13,14 +14,25 @@ export type HostStats = {
   eventLoopLagMs: number
 }
 
+// Each look wakes the process, ten times a second.
+const lagResolution = 100
+const spaceEvery = 10
+
 type CpuTimes = { busy: number; all: number }
 
 /** Numbers of the host out of /proc, one round after another; CPU is what was busy since the round before. */
 export class HostStatsReader {
   readonly #clock: Clock
   readonly #stateDirectory: string
-  readonly #delay = monitorEventLoopDelay({ resolution: 20 })
+  readonly #delay = monitorEventLoopDelay({ resolution: lagResolution })
+  readonly #files = {
+    stat: new ProcFile('/proc/stat'),
+    meminfo: new ProcFile('/proc/meminfo'),
+    loadavg: new ProcFile('/proc/loadavg')
+  }
   #before: CpuTimes | null = null
+  #rounds = 0
+  #stateFree = 0
 
   constructor(clock: Clock, stateDirectory: string) {
     this.#clock = clock
@@ -29,32 +41,34 @@ export class HostStatsReader {
   }
 
   async read(): Promise<HostStats> {
-    const [stat, meminfo, loadavg, space] = await Promise.all([
-      readFile('/proc/stat', 'utf8'),
-      readFile('/proc/meminfo', 'utf8'),
-      readFile('/proc/loadavg', 'utf8'),
-      statfs(this.#stateDirectory)
-    ])
-    const times = cpuTimesOf(stat)
-    const memory = memoryOf(meminfo)
-    const lag = this.#delay.count === 0 ? 0 : Math.max(0, this.#delay.max / 1e6 - 20)
+    const { stat, meminfo, loadavg } = this.#files
+    if (this.#rounds++ % spaceEvery === 0) await this.#readSpace()
+    const times = cpuTimesOf(stat.read())
+    const memory = memoryOf(meminfo.read())
+    const lag = this.#delay.count === 0 ? 0 : Math.max(0, this.#delay.max / 1e6 - lagResolution)
     this.#delay.reset()
     const cpuPercent = this.#before === null ? 0 : busyPercent(this.#before, times)
     this.#before = times
     return {
       at: this.#clock.wall(),
       cpuPercent,
-      load1: Number(loadavg.split(' ')[0]) || 0,
+      load1: Number(loadavg.read().split(' ')[0]) || 0,
       memoryAvailable: memory('MemAvailable'),
       memoryTotal: memory('MemTotal'),
       swapUsed: memory('SwapTotal') - memory('SwapFree'),
-      stateFree: space.bavail * space.bsize,
+      stateFree: this.#stateFree,
       eventLoopLagMs: lag
     }
   }
 
+  async #readSpace(): Promise<void> {
+    const { bavail, bsize } = await statfs(this.#stateDirectory)
+    this.#stateFree = bavail * bsize
+  }
+
   close(): void {
     this.#delay.disable()
+    for (const file of Object.values(this.#files)) file.close()
   }
 }
 

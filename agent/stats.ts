@@ -7,6 +7,7 @@ import { domainStats, type DomainStats } from '../libvirt/stats.js'
 import type { Samples } from '../proto/generated/types/drover/agent/v1/Samples.js'
 import { hostStatsMessage, type Host } from './host.js'
 import type { HostStatsReader } from './host-stats.js'
+import { ProcessUsage } from './process-usage.js'
 import type { Vm } from './vm.js'
 import type { VmStats } from './vm-stats.js'
 import type { Vms } from './vms.js'
@@ -20,19 +21,19 @@ type Parts = {
   clock: Clock
   libvirtSocket: string
 }
-type Usage = { ticks: number; at: Seconds; pid: number }
+type Followed = { process: ProcessUsage; cpuSeconds: number; at: Seconds }
 
-const ticksPerSecond = 100
-const pageSize = 4096
-const bulkEvery = 10
+const bulkEvery = 30
+const shortest = 0.2
 
 /**
  * Statistics in rounds of a second: CPU and memory of each QEMU out of /proc, which costs next to nothing;
- * disks, nics and balloons in one bulk question to libvirt every ten rounds.
+ * disks, nics and balloons in one bulk question to libvirt every thirty rounds: libvirtd asks each QEMU for
+ * them, which costs a thousand times as much (docs/benchmarks.md, `agent-cost`).
  */
 export class Stats {
   readonly #parts: Parts
-  readonly #usage = new Map<string, Usage>()
+  readonly #followed = new Map<string, Followed>()
   #rounds = 0
   #samples: Samples | null = null
 
@@ -49,7 +50,8 @@ export class Stats {
     const { vms, host, reader, libvirt } = this.#parts
     host.stats = await reader.read()
     const running = vms.running()
-    await Promise.all(running.map(vm => this.#ofProcess(vm)))
+    await this.#follow(running)
+    for (const vm of running) this.#ofProcess(vm)
     if (this.#rounds++ % bulkEvery === 0 && running.length > 0 && libvirt.isUp) await this.#bulk(signal)
     this.#pack(running)
   }
@@ -63,25 +65,42 @@ export class Stats {
     vms.markUnresponsive(libvirt.unresponsive())
   }
 
-  async #ofProcess(vm: Vm): Promise<void> {
-    const now = this.#parts.clock.monotonic()
-    const before = this.#usage.get(vm.id)
-    const seen = await readProcess(before?.pid ?? (await this.#pidOf(vm)))
-    if (seen === null) return void this.#usage.delete(vm.id)
-    this.#usage.set(vm.id, { ...seen, at: now })
-    const passed = before ? now - before.at : 0
-    const cpuPercent =
-      before && passed > 0 ? (100 * (seen.ticks - before.ticks)) / ticksPerSecond / passed : 0
-    const { residentBytes } = seen
-    vm.stats = { ...(vm.stats ?? this.#empty()), at: this.#parts.clock.wall(), cpuPercent, residentBytes }
+  /** Looks for the processes of VMs that are new, and lets go of those whose VM does not run any more. */
+  async #follow(running: Vm[]): Promise<void> {
+    const ids = new Set(running.map(({ id }) => id))
+    for (const id of this.#followed.keys()) if (!ids.has(id)) this.#letGo(id)
+    const at = this.#parts.clock.monotonic()
+    for (const { id } of running) {
+      if (this.#followed.has(id)) continue
+      const process = ProcessUsage.open(await this.#pidOf(id), id)
+      if (process) this.#followed.set(id, { process, cpuSeconds: process.read()?.cpuSeconds ?? 0, at })
+    }
   }
 
-  async #pidOf({ id }: Vm): Promise<number> {
+  #ofProcess(vm: Vm): void {
+    const followed = this.#followed.get(vm.id)
+    if (!followed) return
+    const seen = followed.process.read()
+    if (seen === null) return this.#letGo(vm.id)
+    const { clock } = this.#parts
+    const now = clock.monotonic()
+    const passed = now - followed.at
+    const { cpuSeconds, residentBytes } = seen
+    // A look right after the first one would see either nothing or a whole tick.
+    const cpuPercent = passed < shortest ? 0 : (100 * (cpuSeconds - followed.cpuSeconds)) / passed
+    if (passed >= shortest) Object.assign(followed, { cpuSeconds, at: now })
+    vm.stats = { ...(vm.stats ?? this.#empty()), at: clock.wall(), cpuPercent, residentBytes }
+  }
+
+  #letGo(id: string): void {
+    this.#followed.get(id)?.process.close()
+    this.#followed.delete(id)
+  }
+
+  /** Zero while libvirt has written none. */
+  async #pidOf(id: string): Promise<number> {
     const file = `${dirname(this.#parts.libvirtSocket)}/qemu/drover-${id}.pid`
-    const pid = Number(await readFile(file, 'utf8').catch(() => '0'))
-    // The number may be of another namespace, or reused.
-    const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-    return commandLine.includes(id) ? pid : 0
+    return Number(await readFile(file, 'utf8').catch(() => '0'))
   }
 
   #empty(): VmStats {
@@ -106,20 +125,6 @@ export class Stats {
       host: host.stats && hostStatsMessage(host.stats)
     }
   }
-}
-
-/** CPU ticks and resident memory of a process; null if it is gone. */
-async function readProcess(pid: number) {
-  if (pid === 0) return null
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null)
-  return stat === null ? null : { pid, ...usageIn(stat) }
-}
-
-/** /proc/PID/stat: the name in brackets may contain anything, numbers follow its last bracket. */
-export function usageIn(stat: string): { ticks: number; residentBytes: number } {
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const number = (index: number) => Number(fields[index - 3] ?? 0)
-  return { ticks: number(14) + number(15), residentBytes: number(24) * pageSize }
 }
 
 function bulkOf(

@@ -3,7 +3,7 @@ import { checkConfig, unsafeSettings } from '../../agent/config.js'
 import { beginConvergence, converge } from '../../agent/convergence.js'
 import { meaningOf, runFenceAgent } from '../../agent/fence.js'
 import { busyPercent, cpuTimesOf, memoryOf } from '../../agent/host-stats.js'
-import { usageIn } from '../../agent/stats.js'
+import { usageIn } from '../../agent/process-usage.js'
 import { exitOf, type StopDetail } from '../../agent/vm-exit.js'
 import { VmLane } from '../../agent/vm-lane.js'
 import { Secret } from '../../common/secret.js'
@@ -77,7 +77,7 @@ t.test('/proc is read as it is written', async t => {
   t.equal(busyPercent({ all: 100, busy: 15 }, { all: 200, busy: 65 }), 50)
   t.equal(memoryOf('MemTotal:       16 kB\nMemAvailable: 8 kB\n')('MemAvailable'), 8192)
   const stat = `42 (a) b) S ${Array.from({ length: 30 }, (_, index) => index + 4).join(' ')}`
-  t.strictSame(usageIn(stat), { ticks: 14 + 15, residentBytes: 24 * 4096 })
+  t.strictSame(usageIn(stat), { cpuSeconds: (14 + 15) / 100, residentBytes: 24 * 4096 })
 })
 
 t.test('verbs of one VM run in order; a ninth that waits is refused with the name of what runs', async t => {
