@@ -45,7 +45,8 @@ export class AgentHost {
   async startAgent(): Promise<void> {
     const log = openSync(join(this.root, 'log'), 'a')
     const target = String(await this.libvirtdPid())
-    const command = [process.execPath, main, 'serve', '--config', join(this.root, 'agent.toml')]
+    const flags = process.env['DROVER_BENCH_NODE_FLAGS']?.split(' ') ?? (await unitFlags())
+    const command = [process.execPath, ...flags, main, 'serve', '--config', join(this.root, 'agent.toml')]
     this.#agent = spawn('nsenter', ['-t', target, '-p', '-m', '--', ...command], {
       stdio: ['ignore', log, log]
     })
@@ -84,4 +85,11 @@ export class AgentHost {
     await this.libvirtd[Symbol.asyncDispose]()
     await rm(this.root, { recursive: true, force: true, maxRetries: 20 })
   }
+}
+
+/** How the unit starts Node: what it costs is to be measured as it is installed. */
+async function unitFlags(): Promise<string[]> {
+  const unit = await readFile(join(project, 'systemd/drover-agent.service'), 'utf8')
+  const [, flags = ''] = /^ExecStart=\S+((?: --\S+)*) /m.exec(unit) ?? []
+  return flags.split(' ').filter(flag => flag !== '')
 }
