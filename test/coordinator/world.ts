@@ -67,7 +67,8 @@ export async function coordinatorWorld(t: Tap, given: Record<string, unknown> = 
     get read(): Reader {
       return world.running.store.read
     },
-    trust: async () => (await CertificateAuthority.open(`${config.state_directory}/trust`, systemClock)).trust,
+    trust: async () =>
+      (await CertificateAuthority.open(`${config.state_directory}/trust`, systemClock)).trust,
     /** Over TLS, with a certificate of this installation or with none. */
     over: async (subject: { role: 'ADMIN' | 'VIEWER' | 'HOST'; id: string } | null) => {
       const ca = await CertificateAuthority.open(`${config.state_directory}/trust`, systemClock)
