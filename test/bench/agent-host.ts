@@ -21,7 +21,7 @@ export class AgentHost {
   #agent: ChildProcess | null = null
 
   static async start(): Promise<AgentHost> {
-    const root = await mkdtemp('/var/tmp/drover-bench-')
+    const root = await mkdtemp('/var/tmp/drover-agent-cost-')
     const libvirtd = await PrivateLibvirtd.start({ conf: 'max_clients = 200\n' })
     const host = new AgentHost(root, libvirtd)
     const settings = {
