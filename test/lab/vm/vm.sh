@@ -95,7 +95,7 @@ off() {
 case $command in
   up) up "$@" ;;
   wait) wait_ready "$@" ;;
-  exec) exec node --import tsx "$lab_home/vm/exec.ts" "$folder/agent" "${VM_TIMEOUT:-60}" "$@" ;;
+  exec) exec node "$project/dist/test/lab/vm/exec.js" "$folder/agent" "${VM_TIMEOUT:-60}" "$@" ;;
   off) off ;;
   reset) qmp system_reset ;;
   pause) qmp stop ;;
