@@ -12,21 +12,19 @@ import { readBootId, readCapabilities } from './capabilities.js'
 import { CertificateStore } from './certificates.js'
 import type { AgentConfig } from './config.js'
 import { Disks } from './disks.js'
-import { every } from './every.js'
 import { agentGate } from './gate.js'
-import { GuestPoller } from './guest.js'
 import { Host } from './host.js'
 import { HostStatsReader } from './host-stats.js'
 import { hostVerbs } from './host-verbs.js'
 import { IdentityFile } from './identity.js'
 import { Incoming } from './incoming.js'
 import { Ledger } from './ledger.js'
+import { startLoops } from './loops.js'
 import { followMigration, type MigrationWorld } from './migration.js'
 import { Notify } from '../common/notify.js'
 import { Peers } from './peers.js'
 import { recovery, whenRecovered } from './recover.js'
 import { Requests } from './requests.js'
-import { PausedResumer } from './resume-paused.js'
 import { debugService } from './services/debug.js'
 import { hostService } from './services/host.js'
 import { peerService } from './services/peer.js'
@@ -180,15 +178,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   const notify = new Notify(run, clock, log)
   await notify.ready()
 
-  // What it does again and again.
-  const guests = new GuestPoller(vms, clock, log)
-  const isHealthy = (id: string) =>
-    storage.states().some(state => state.storageDomainId === id && state.health === 'active')
-  const resumer = new PausedResumer({ vms, isHealthy, clock, log })
-  void every({ clock, log, name: 'statistics' }, seconds(1), signal => stats.round(signal), end.signal)
-  void every({ clock, log, name: 'guest agents' }, seconds(5), signal => guests.round(signal), end.signal)
-  void every({ clock, log, name: 'arrivals' }, seconds(10), () => incoming.round(), end.signal)
-  void every({ clock, log, name: 'resuming' }, seconds(2), signal => resumer.round(signal), end.signal)
+  startLoops({ vms, storage, stats, incoming, clock, log }, end.signal)
   log.info({ host: identity.now.hostId, tlsPort: door.port, version: agentVersion }, 'agent serves')
 
   /** Nothing of the VMs ends with the agent. */

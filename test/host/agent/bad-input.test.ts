@@ -25,7 +25,7 @@ async function refused(work: Promise<unknown>): Promise<Refused> {
     (failure: unknown) => failure
   )
   t.ok(performance.now() - began < 5000, 'it was answered soon')
-  if (!(error instanceof Refused)) throw error ?? new Error('it was accepted')
+  if (!(error instanceof Refused)) throw new Error('it was not refused', { cause: error })
   t.notMatch(error.message, /\/tmp\/|node:|at .*\.js/, 'no path and no stack')
   return error
 }

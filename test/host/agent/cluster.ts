@@ -28,7 +28,7 @@ export async function cluster(count: number, settings: Settings = {}) {
     Buffer.from(ruler.certificate),
     { checkServerIdentity: () => undefined }
   )
-  const hosts = await Promise.all(
+  const started = await Promise.allSettled(
     peers.map(async ({ hostId, address }, index): Promise<ClusterHost> => {
       const own = await root.issue({
         uris: [identityUri(installation, 'HOST', hostId)],
@@ -49,9 +49,15 @@ export async function cluster(count: number, settings: Settings = {}) {
       return { world, hostId, address, coordinator: new AgentClient(address, asCoordinator) }
     })
   )
+  const hosts = started.flatMap(host => (host.status === 'fulfilled' ? [host.value] : []))
   const end = async () => {
     for (const { coordinator } of hosts) coordinator.close()
     await Promise.all(hosts.map(({ world }) => world[Symbol.asyncDispose]()))
+  }
+  const failed = started.find(host => host.status === 'rejected')
+  if (failed) {
+    await end()
+    throw failed.reason
   }
   const rulerSerial = new X509Certificate(ruler.certificate).serialNumber
   return { hosts, root, installation, rulerSerial, [Symbol.asyncDispose]: end }

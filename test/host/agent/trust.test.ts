@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { connect } from 'node:tls'
 import t from 'tap'
 import { identityUri } from '../../../common/identity.js'
-import { Refused } from './client.js'
+import type { Refused } from './client.js'
 import { cluster, stamped, type ClusterHost } from './cluster.js'
 
 const house = await cluster(1)

@@ -34,8 +34,13 @@ export class AgentWorld {
     const world = new AgentWorld(root, libvirtd, settings)
     await mkdir(join(root, 'state'))
     await prepare(join(root, 'state'))
-    await world.startAgent(variables)
-    return world
+    try {
+      await world.startAgent(variables)
+      return world
+    } catch (error) {
+      await world[Symbol.asyncDispose]()
+      throw error
+    }
   }
 
   private constructor(root: string, libvirtd: PrivateLibvirtd, settings: Settings) {
