@@ -7,6 +7,7 @@ import { Api } from '../lab/api.js'
 import { Lab, project } from '../lab/lab.js'
 import { World } from '../lab/world.js'
 import { type BenchResult, inTurns, median, quantile, show, timed } from './bench.js'
+import { StepTimes } from './step-times.js'
 import { twinOf } from './twin.js'
 
 // Many VMs started at once through the API, from the first request to the end of the last job, against
@@ -36,10 +37,11 @@ export async function run(): Promise<BenchResult> {
 
   const reads: number[] = []
   const writes: number[] = []
+  const steps = new StepTimes()
   const ours = async () => {
     using reader = new Api(await lab.socket('coord', '/run/drover/coordinator.sock'))
     const reading = readMeanwhile(reader, vmIds, reads)
-    const taken = await timed(() => startAll(world, vmIds, writes))
+    const taken = await timed(() => startAll(world, vmIds, writes, steps))
     await reading.end()
     await stopAll(world, vmIds)
     return taken / 1000
@@ -55,6 +57,7 @@ export async function run(): Promise<BenchResult> {
     `${perSecond.toFixed(1)} VMs/s, reference ${referencePerSecond.toFixed(1)}; ` +
       `reads meanwhile p99 ${readMs.toFixed(1)} ms of ${reads.length}; StartVm p99 ${quantile(writes, 0.99).toFixed(1)} ms`
   )
+  console.log(`ours by step: ${steps.medians()} ms`)
   return {
     bench: 'boot-storm',
     ok: ratio >= goal && readMs < mostReadMs && guests >= 100,
@@ -77,7 +80,12 @@ function createVms({ api, services, ids }: World): Promise<string[]> {
 }
 
 /** All requests at once; then the jobs are followed to their ends. */
-async function startAll({ api, services }: World, vmIds: string[], writes: number[]): Promise<void> {
+async function startAll(
+  { api, services }: World,
+  vmIds: string[],
+  writes: number[],
+  steps: StepTimes
+): Promise<void> {
   const jobs = await Promise.all(
     vmIds.map(async vmId => {
       const began = performance.now()
@@ -86,7 +94,7 @@ async function startAll({ api, services }: World, vmIds: string[], writes: numbe
       return job
     })
   )
-  for (const job of jobs) await api.follow(job, undefined, limit)
+  for (const job of jobs) steps.take(await api.follow(job, undefined, limit))
 }
 
 async function stopAll({ api, services }: World, vmIds: string[]): Promise<void> {
