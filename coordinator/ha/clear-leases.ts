@@ -22,8 +22,10 @@ const patience = seconds(60)
 
 /**
  * Frees the leases of a host that is proven off by its power devices, so that its VMs need not wait until
- * sanlock calls it dead. Only records that have not changed since the first read that said off; the host that
- * clears them compares once more. Nobody waits for this: without it a restart only takes longer.
+ * sanlock calls it dead. The request carries the time stamp that was last reported; the host that clears the
+ * record reads it again, and refuses if there was a renewal meanwhile: then it is tried anew with the next
+ * report. A host that is off renews nothing, so the second try at the latest succeeds; one whose device lies
+ * goes on renewing. Nobody waits for this: without it a restart only takes longer.
  */
 export class LeaseClearing {
   readonly #options: LeaseClearingOptions
@@ -38,9 +40,9 @@ export class LeaseClearing {
     const { store, clock, leases, offSince } = this.#options
     const now = clock.monotonic()
     for (const host of hosts(store.read)) {
-      const since = offSince(host.id)
-      if (host.health !== 'proven_stopped' || host.proof !== 'power_off' || since === null) continue
-      const due = leases.about(host, now).filter(report => isUntouchedSince(report, since, now))
+      if (host.health !== 'proven_stopped' || host.proof !== 'power_off' || offSince(host.id) === null)
+        continue
+      const due = leases.about(host, now).filter(({ lease }) => lease.state !== 'free')
       for (const report of due) void this.#clear(host, report, now, stop)
     }
   }
@@ -75,8 +77,4 @@ export class LeaseClearing {
       log.warn({ err: error, host: host.id, storageDomain: storageDomainId }, 'leases were not freed')
     }
   }
-}
-
-function isUntouchedSince({ lease, age }: LeaseReport, since: Seconds, now: Seconds): boolean {
-  return lease.state !== 'free' && lease.unchangedSeconds + age >= now - since
 }
