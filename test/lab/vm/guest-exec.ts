@@ -13,9 +13,8 @@ export async function guestExec(socket: string, script: string, seconds: number)
     'guest-exec',
     {
       path: '/usr/bin/timeout',
-      arg: ['-k', '2', String(seconds), '/bin/bash', '-s'],
+      arg: ['-k', '2', String(seconds), '/bin/bash', '-c', script],
       env: environment,
-      'input-data': Buffer.from(script).toString('base64'),
       'capture-output': true
     },
     signal

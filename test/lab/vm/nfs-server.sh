@@ -1,6 +1,6 @@
 # Fed to the storage VM's shell: an NFS export /data on the disk "export", served by the kernel.
-modprobe nfsd
-mkfs.ext4 -q -F /dev/disk/by-id/virtio-export
+timeout 60 modprobe nfsd
+timeout 60 mkfs.ext4 -q -F /dev/disk/by-id/virtio-export
 mkdir -p /export
 mount /dev/disk/by-id/virtio-export /export
 mkdir -p /export/data
@@ -10,9 +10,9 @@ printf '[exports]\nrootdir=/export\n' >/etc/nfs.conf
 echo '/data *(rw,sync,no_root_squash,no_subtree_check,fsid=1)' >/etc/exports
 mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
 mkdir -p /var/lib/nfs/v4recovery
-systemctl start rpcbind || rpcbind -w
 echo 10 >/proc/fs/nfsd/nfsv4leasetime
 echo 10 >/proc/fs/nfsd/nfsv4gracetime
-exportfs -ra
-rpc.nfsd 4
-rpc.mountd
+# Version 4 alone: the older ones would wait for a port mapper that is not there.
+timeout 60 exportfs -ra
+timeout 60 rpc.nfsd --no-nfs-version 3 4
+timeout 60 rpc.mountd --no-nfs-version 3
