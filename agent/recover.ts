@@ -19,14 +19,30 @@ type Recovery = {
  *
  * One after the other: a libvirtd that comes and goes quickly must not have two lists at work at once.
  */
-export function recovery({ host, vms, refresh, log }: Recovery, signal: AbortSignal) {
+export function recovery({ host, vms, refresh, clock, log }: Recovery, signal: AbortSignal) {
   let last: Promise<void> = Promise.resolve()
   const adopt = async (up: Up) => {
     await vms.onUp(up)
-    await refresh(signal)
+    // A busy libvirtd may owe its capabilities for long; that is no reason to keep everybody waiting.
+    const isKnown = await quietly(refresh)
     if (host.isRecovering) {
       host.recovered()
       log.info({ vms: vms.list().length }, 'recovered')
+    }
+    if (!isKnown) void refreshLater()
+  }
+  const quietly = (read: typeof refresh) =>
+    read(signal).then(
+      () => true,
+      (error: unknown) => {
+        if (!signal.aborted) log.warn({ err: error }, 'capabilities not read')
+        return false
+      }
+    )
+  const refreshLater = async () => {
+    while (!signal.aborted) {
+      await sleep(clock, seconds(5), signal).catch(() => {})
+      if (signal.aborted || (await quietly(refresh))) return
     }
   }
   return {
