@@ -1,6 +1,7 @@
 import type { Clock } from '../common/clock.js'
 import { Fault } from '../common/fault.js'
 import type { Logger } from '../common/log.js'
+import { seconds } from '../common/units.js'
 import type { Libvirt } from '../libvirt/connections.js'
 import type { ListedDomain, Up } from '../libvirt/control-loop.js'
 import { Domain } from '../libvirt/domain.js'
@@ -242,7 +243,19 @@ export class Vms {
       await adopt(this, listed, AbortSignal.timeout(60_000))
     } catch (error) {
       this.options.log.warn({ err: error, vm: listed.uuid }, 'libvirt domain not adopted')
+      this.#adoptLater(listed)
     }
+  }
+
+  /** It is there and nobody could read it yet: shown as that, never as a VM that does not run. */
+  #adoptLater(listed: Omit<ListedDomain, 'state'>): void {
+    const vm = this.find(listed.uuid)
+    if (!vm || vm.record) return
+    vm.foreign = { kind: 'quarantined', why: 'libvirt has not said yet what it is' }
+    vm.changed()
+    this.options.clock.after(seconds(10), () => {
+      if (this.find(listed.uuid) === vm && !vm.record) void this.#adoptQuietly({ ...listed, state: null })
+    })
   }
 
   async #quietly(vm: Vm, what: string, work: () => Promise<void>): Promise<void> {
