@@ -28,6 +28,7 @@ export async function run(): Promise<BenchResult> {
   console.log(`starting ${guests} guests through the agent`)
   await startGuests(host)
   await host.stopAgent()
+  console.log('guests run')
 
   const parts = { agent: [] as number[], agentLibvirtd: [] as number[], referenceLibvirtd: [] as number[] }
   const memory: number[] = []
@@ -46,6 +47,7 @@ export async function run(): Promise<BenchResult> {
       throw new Error(`${rate} rounds a second of ${watched.guests()} guests came: that is no sampling`)
     parts.agent.push(agent)
     parts.agentLibvirtd.push(libvirtd)
+    console.log(`agent ${agent.toFixed(2)} + libvirtd ${libvirtd.toFixed(2)} ms/s`)
     return agent + libvirtd
   }
   const reference = async () => {
@@ -55,6 +57,7 @@ export async function run(): Promise<BenchResult> {
     const [python = 0, libvirtd = 0] = await costOf([asker.pid, await host.libvirtdPid()])
     await asker.end()
     parts.referenceLibvirtd.push(libvirtd)
+    console.log(`python ${python.toFixed(2)} + libvirtd ${libvirtd.toFixed(2)} ms/s`)
     return python + libvirtd
   }
   const sides = await inTurns(rounds, ours, reference)

@@ -44,7 +44,9 @@ export async function run(): Promise<BenchResult> {
     await ping.begin()
     const taken = await move()
     await setTimeout(500)
-    silences[side].push(await ping.end())
+    const silence = await ping.end()
+    silences[side].push(silence)
+    console.log(`${side} ${taken.toFixed(0)} ms, silent ${silence.toFixed(0)} ms`)
     // A guest that just arrived is left to itself for a moment, on both sides.
     await setTimeout(1000)
     return taken
