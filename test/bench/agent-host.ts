@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { openSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AgentClient } from '../host/agent/client.js'
 import { PrivateLibvirtd } from '../host/libvirt/private-libvirtd.js'
@@ -21,7 +22,7 @@ export class AgentHost {
   #agent: ChildProcess | null = null
 
   static async start(): Promise<AgentHost> {
-    const root = await mkdtemp('/var/tmp/drover-agent-cost-')
+    const root = await mkdtemp(join(tmpdir(), 'drover-agent-cost-'))
     const libvirtd = await PrivateLibvirtd.start({ conf: 'max_clients = 200\n' })
     const host = new AgentHost(root, libvirtd)
     const settings = {
