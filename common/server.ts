@@ -48,7 +48,9 @@ export type RpcServerOptions = {
 export type TlsListener = { host: string; port: number; certificates: Certificates; allowAnonymous: boolean }
 
 const options = {
-  'grpc.max_receive_message_length': 256 * 1024,
+  // A list that is far too long still arrives, so that the answer can name the field and its limit. Who has no
+  // certificate is turned away before anything is decoded.
+  'grpc.max_receive_message_length': 2 * 2 ** 20,
   'grpc.max_send_message_length': 4 * 2 ** 20,
   'grpc.max_concurrent_streams': 200,
   'grpc-node.max_session_memory': 10,

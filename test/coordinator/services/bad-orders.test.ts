@@ -49,9 +49,9 @@ const cases: Case[] = [
   ['an unknown firmware', vm.CreateVm, newVm({ firmware: 77 }), 'vm.firmware'],
   ['10,000 disks', vm.CreateVm, newVm({ disks: many(10_000, () => ({ readOnly: true })) }), 'vm.disks'],
   [
-    '5,000 named disks',
+    '10,000 named disks',
     vm.CreateVm,
-    newVm({ disks: many(5000, () => ({ diskId: randomUUID() })) }),
+    newVm({ disks: many(10_000, () => ({ diskId: randomUUID() })) }),
     'vm.disks'
   ],
   ['a disk twice', vm.CreateVm, newVm({ disks: [{ diskId: id }, { diskId: id }] }), 'vm.disks'],
