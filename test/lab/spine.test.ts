@@ -16,12 +16,12 @@ const start = async (name: string) => {
   const vmId = await world.createVm(name)
   const console = new GuestConsole(world.api, vmId)
   await world.api.job(world.services.vm.StartVm, { vmId })
-  await poll('the writer', 90, async () => (console.acknowledged.length > 0 ? true : null))
+  await poll('the writer', 240, async () => (console.acknowledged.length > 0 ? true : null))
   return { vmId, console }
 }
 const writesOn = (console: GuestConsole) => {
   const from = console.lastAcknowledged
-  return poll('writes go on', 60, async () => (console.lastAcknowledged > from + 20 ? true : null))
+  return poll('writes go on', 120, async () => (console.lastAcknowledged > from + 20 ? true : null))
 }
 const remove = async (vmId: string) => {
   await world.api.job(world.services.vm.StopVm, { vmId, force: true })
@@ -71,7 +71,7 @@ t.test('a highly available VM whose QEMU is killed starts again, with its writes
   await lab.kill(world.nameOf(hostId), 'qemu')
   const acknowledged = console.lastAcknowledged
   await whenUp(vmId, BigInt(vmGeneration) + 1n)
-  const found = await poll('the guest boots', 90, async () => console.found[1] ?? null)
+  const found = await poll('the guest boots', 240, async () => console.found[1] ?? null)
   t.ok(found >= acknowledged, `${found} found, ${acknowledged} acknowledged`)
   t.equal((await runningOn(vmId)).length, 1)
   console[Symbol.dispose]()
@@ -84,7 +84,7 @@ t.test('a coordinator that is killed in the middle of a migration finishes it af
   const before = await world.vm(vmId)
   const job = await world.api.ask(world.services.vm.MigrateVm, { requestId: randomUUID(), vmId })
   await lab.kill('coord', 'coordinator')
-  await poll('the coordinator is back', 60, async () => {
+  await poll('the coordinator is back', 120, async () => {
     await world.connect()
     return world.api.ask(world.services.coordinator.GetCoordinator, {})
   })
@@ -97,7 +97,7 @@ t.test('a coordinator that is killed in the middle of a migration finishes it af
   t.strictSame(await runningOn(vmId), [world.nameOf(vm.hostId)])
   console[Symbol.dispose]()
   const again = new GuestConsole(world.api, vmId)
-  await poll('the guest writes', 60, async () => (again.acknowledged.length > 1 ? true : null))
+  await poll('the guest writes', 120, async () => (again.acknowledged.length > 1 ? true : null))
   again[Symbol.dispose]()
   await remove(vmId)
   await clean(t)
@@ -139,7 +139,7 @@ t.test('a coordinator that is killed while it creates and starts VMs leaves none
     const job = await world.api.ask(world.services.vm.CreateVm, request)
     await new Promise(resolve => setTimeout(resolve, pause))
     await lab.kill('coord', 'coordinator')
-    await poll('the coordinator is back', 60, async () => {
+    await poll('the coordinator is back', 120, async () => {
       await world.connect()
       return world.api.ask(world.services.coordinator.GetCoordinator, {})
     })

@@ -87,12 +87,12 @@ export class Story {
   }
 
   async #waitForGuest(): Promise<string> {
-    const { guest } = await poll('the guest agent', 120, async () => {
+    const { guest } = await poll('the guest agent', 240, async () => {
       const seen = await this.#world.vm(this.#vmId)
       const addresses = seen.guest?.interfaces.flatMap(({ addresses }) => addresses) ?? []
       return seen.guest?.connected && addresses.some(address => !isLoopback(address)) ? seen : null
     })
-    await poll('the writer in the guest', 60, async () =>
+    await poll('the writer in the guest', 120, async () =>
       this.console.acknowledged.length > 2 ? true : null
     )
     const addresses = guest?.interfaces.flatMap(({ name, addresses }) =>
@@ -111,7 +111,7 @@ export class Story {
     const took = secondsSince(begin)
     const after = await this.#world.vm(this.#vmId)
     if (after.hostId === before.hostId) throw new Error('it is still on the same host')
-    await poll('writes on the new host', 30, async () =>
+    await poll('writes on the new host', 120, async () =>
       this.console.lastAcknowledged > first + 20 ? true : null
     )
     if (this.console.found.length > 1) throw new Error('the guest booted again')
@@ -151,7 +151,7 @@ export class Story {
   }
 
   async #findWrites(): Promise<string> {
-    const found = await poll('the guest booted again', 120, async () => this.console.found[1] ?? null)
+    const found = await poll('the guest booted again', 240, async () => this.console.found[1] ?? null)
     const { acknowledged } = this.#cut
     if (found < acknowledged) throw new Error(`acknowledged ${acknowledged}, found ${found}`)
     return `acknowledged before the cut: ${acknowledged}; found after the restart: ${found}`
