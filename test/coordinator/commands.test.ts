@@ -7,7 +7,7 @@ import { restore } from '../../coordinator/commands/restore.js'
 import { coordinatorServices } from '../../proto/load.js'
 import { coordinatorWorld, failure, never, type CoordinatorWorld } from './world.js'
 
-t.setTimeout(110_000)
+t.setTimeout(280_000)
 
 const { cluster, coordinator, event } = coordinatorServices
 

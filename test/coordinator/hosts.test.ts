@@ -7,7 +7,7 @@ import { agentServices, coordinatorServices } from '../../proto/load.js'
 import { FakeAgent } from '../fakes/fake-agent.js'
 import { coordinatorWorld, failure, never, type CoordinatorWorld } from './world.js'
 
-t.setTimeout(110_000)
+t.setTimeout(280_000)
 
 const { host: hosts, event } = coordinatorServices
 

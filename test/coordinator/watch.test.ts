@@ -3,7 +3,7 @@ import { coordinatorServices } from '../../proto/load.js'
 import type { Wire } from '../fakes/fake-agent.js'
 import { coordinatorWorld, type CoordinatorWorld } from './world.js'
 
-t.setTimeout(110_000)
+t.setTimeout(280_000)
 
 const { watch, event, cluster } = coordinatorServices
 

@@ -10,7 +10,7 @@ import { randomNumbers } from './random.js'
 import { recording } from './recording.js'
 import { read } from './round-trip.js'
 
-t.setTimeout(120_000)
+t.setTimeout(280_000)
 
 const packets = recording().map(({ packet }) => packet)
 const any = (random: (below: number) => number) => packets[random(packets.length)] ?? Buffer.alloc(28)

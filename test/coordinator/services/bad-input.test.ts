@@ -4,7 +4,7 @@ import type { Fault } from '../../../common/fault.js'
 import { coordinatorServices } from '../../../proto/load.js'
 import { coordinatorWorld, failure, never } from '../world.js'
 
-t.setTimeout(110_000)
+t.setTimeout(280_000)
 
 const { cluster, host, event, coordinator, enrolment, watch } = coordinatorServices
 type Method = { path: string }

@@ -6,7 +6,7 @@ import { sql } from '../../../coordinator/store/query.js'
 import { coordinatorServices } from '../../../proto/load.js'
 import { coordinatorWorld, failure, type CoordinatorWorld } from '../world.js'
 
-t.setTimeout(110_000)
+t.setTimeout(280_000)
 
 const { vm, disk, template, snapshot, storageDomain, job } = coordinatorServices
 const id = randomUUID()

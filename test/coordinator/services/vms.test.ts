@@ -5,7 +5,7 @@ import type { Job__Output as Job } from '../../../proto/generated/types/drover/v
 import { coordinatorServices } from '../../../proto/load.js'
 import { coordinatorWorld, failure, never, type CoordinatorWorld } from '../world.js'
 
-t.setTimeout(110_000)
+t.setTimeout(280_000)
 
 const services = coordinatorServices
 const GiB = String(2 ** 30)
