@@ -22,6 +22,8 @@ const windowSeconds = Number(process.env['DROVER_BENCH_SECONDS'] ?? 60)
 const intervalSeconds = 15
 const settleSeconds = 12
 const mostMiB = 120
+/** Rounds a second below which it is no sampling every second; a busy machine loses some. */
+const leastRate = 0.8
 
 export async function run(): Promise<BenchResult> {
   await using host = await AgentHost.start()
@@ -32,6 +34,7 @@ export async function run(): Promise<BenchResult> {
 
   const parts = { agent: [] as number[], agentLibvirtd: [] as number[], referenceLibvirtd: [] as number[] }
   const memory: number[] = []
+  const rates: number[] = []
   const ours = async () => {
     await host.startAgent()
     const watched = watch(host)
@@ -40,10 +43,11 @@ export async function run(): Promise<BenchResult> {
     const before = watched.count()
     const [agent = 0, libvirtd = 0] = await costOf(pids)
     const rate = (watched.count() - before) / windowSeconds
+    rates.push(rate)
     memory.push((await memoryOf(pids[0] ?? 0)).now)
     watched.end()
     await host.stopAgent()
-    if (rate < 0.9 || watched.guests() !== guests)
+    if (rate < leastRate || watched.guests() !== guests)
       throw new Error(`${rate} rounds a second of ${watched.guests()} guests came: that is no sampling`)
     parts.agent.push(agent)
     parts.agentLibvirtd.push(libvirtd)
@@ -70,7 +74,7 @@ export async function run(): Promise<BenchResult> {
   )
   return {
     bench: 'agent-cost',
-    ok: ratio < 1 && rss <= mostMiB && guests >= 100,
+    ok: ratio < 1 && rss <= mostMiB && guests >= 100 && rounds >= 3,
     ratio,
     reference: `python3-libvirt, all statistics in bulk every ${intervalSeconds} s`,
     goal: `less CPU (agent + libvirtd) at 1 s sampling; RSS <= ${mostMiB} MiB; 100 guests`,
@@ -78,7 +82,8 @@ export async function run(): Promise<BenchResult> {
     cpuMsPerSecond: median(sides.ours),
     referenceCpuMsPerSecond: median(sides.reference),
     agentCpuMsPerSecond: agentCpu,
-    rssMiB: rss
+    rssMiB: rss,
+    roundsPerSecond: median(rates)
   }
 }
 
