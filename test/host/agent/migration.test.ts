@@ -31,7 +31,7 @@ async function announced(spec: object, from: ClusterHost, to: ClusterHost): Prom
 const statusOn = async ({ world }: ClusterHost, vmId: string) => (await world.vm(vmId))?.['status'] ?? 'none'
 
 async function until(what: string, isTrue: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 300; tries++) {
+  for (let tries = 0; tries < 900; tries++) {
     if (await isTrue()) return
     await setTimeout(100)
   }
