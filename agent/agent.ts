@@ -16,6 +16,7 @@ import { agentGate } from './gate.js'
 import { Host } from './host.js'
 import { HostStatsReader } from './host-stats.js'
 import { hostVerbs } from './host-verbs.js'
+import { every } from './every.js'
 import { IdentityFile } from './identity.js'
 import { Incoming } from './incoming.js'
 import { Ledger } from './ledger.js'
@@ -179,6 +180,11 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   await notify.ready()
 
   startLoops({ vms, storage, stats, incoming, clock, log }, end.signal)
+  // sanlock may start after the agent, and be configured later still: what a host lacks is looked at again.
+  const lookAgain = async (signal: AbortSignal) => {
+    if (libvirt.isUp && host.capabilities && !host.capabilities.haLeases) await refresh(signal)
+  }
+  void every({ clock, log, name: 'capabilities' }, seconds(5), lookAgain, end.signal)
   log.info({ host: identity.now.hostId, tlsPort: door.port, version: agentVersion }, 'agent serves')
 
   /** Nothing of the VMs ends with the agent. */
