@@ -1,7 +1,7 @@
 import 'reflect-metadata'
 import { Pkcs10CertificateRequestGenerator, X509Certificate } from '@peculiar/x509'
 import { createPrivateKey, webcrypto } from 'node:crypto'
-import { chmod, chown, mkdir } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { readIfThere, writeDurably } from '../common/durable-file.js'
 import { Fault } from '../common/fault.js'
 import type { Certificates } from '../common/tls.js'
