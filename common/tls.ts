@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Clock } from './clock.js'
 import type { Logger } from './log.js'
+import { refuse, verdictInWords } from './refusals.js'
 
 /** PEM texts. `certificate` may go on with the certificates of its issuers. */
 export type Certificates = {
@@ -40,18 +41,21 @@ export function tlsFront(options: TlsFrontOptions) {
     ...protocol,
     ...contextOf(certificates),
     requestCert: true,
-    rejectUnauthorized: !allowAnonymous,
+    // Decided below: TLS itself could not say why.
+    rejectUnauthorized: false,
     handshakeTimeout: bounds.handshakeMs
   })
   countConnections(server, bounds, log)
   server.on('secureConnection', socket => {
-    // With allowAnonymous TLS itself lets bad certificates pass: none is fine, a bad one is not.
     const presented = socket.getPeerCertificate().raw !== undefined
-    if (presented && !socket.authorized) {
-      log({ address: socket.remoteAddress, why: String(socket.authorizationError) }, 'certificate refused')
-      socket.destroy()
-    } else if (socket.alpnProtocol === 'h2') onConnection(socket)
-    else socket.destroy()
+    const isFine = socket.authorized || (!presented && allowAnonymous)
+    if (socket.alpnProtocol !== 'h2') socket.destroy()
+    else if (isFine) onConnection(socket)
+    else {
+      const verdict = presented ? String(socket.authorizationError) : 'no certificate'
+      log({ address: socket.remoteAddress, why: verdict }, 'certificate refused')
+      refuse(socket, presented ? verdictInWords(verdict) : 'a certificate is needed')
+    }
   })
   server.on('tlsClientError', (error: Error & { code?: string }, socket) => {
     log({ address: socket.remoteAddress, code: error.code }, 'TLS handshake failed')

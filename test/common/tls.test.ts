@@ -38,10 +38,10 @@ t.test('only certificates of this installation with exactly one drover name are 
     [what: string, certificate: Parameters<typeof over>[0], outcome: 'COORDINATOR' | Reason]
   > = [
     ['the coordinator', await ca.issue({ uris: [coordinatorUri] }), 'COORDINATOR'],
-    ['nobody', null, 'HOST_UNREACHABLE'],
-    ['another authority', await foreign.issue({ uris: [coordinatorUri] }), 'HOST_UNREACHABLE'],
-    ['an expired one', await ca.issue({ uris: [coordinatorUri], notAfter: yesterday }), 'HOST_UNREACHABLE'],
-    ['a future one', await ca.issue({ uris: [coordinatorUri], notBefore: tomorrow }), 'HOST_UNREACHABLE'],
+    ['nobody', null, 'UNAUTHENTICATED'],
+    ['another authority', await foreign.issue({ uris: [coordinatorUri] }), 'UNAUTHENTICATED'],
+    ['an expired one', await ca.issue({ uris: [coordinatorUri], notAfter: yesterday }), 'UNAUTHENTICATED'],
+    ['a future one', await ca.issue({ uris: [coordinatorUri], notBefore: tomorrow }), 'UNAUTHENTICATED'],
     ['two names', await ca.issue({ uris: [coordinatorUri, coordinatorUri] }), 'UNAUTHENTICATED'],
     ['no name', await ca.issue({ uris: [], commonName: coordinatorUri }), 'UNAUTHENTICATED'],
     ['https', await ca.issue({ uris: ['https://example.org/coordinator'] }), 'UNAUTHENTICATED'],
@@ -113,8 +113,25 @@ t.test('where enrolment is open, callers without certificate reach what is meant
   t.equal(await outcome(over(null)), 'UNAUTHENTICATED')
   const foreign = await authority()
   const other = { ...(await foreign.issue({ uris: [coordinatorUri] })), trust: ca.trust }
-  t.equal(await outcome(over(other)), 'HOST_UNREACHABLE', 'a bad certificate is worse than none')
+  const refused = over(other).call(vm.GetVm, {}, never, seconds(3))
+  await t.rejects(refused, {
+    ...{ reason: 'UNAUTHENTICATED', message: 'the certificate was not issued by this installation' }
+  })
   t.equal(await outcome(over(await ca.issue({ uris: [coordinatorUri] }))), 'COORDINATOR')
+})
+
+t.test('who is refused and asks nothing is shown out', async t => {
+  const { ca, port } = await world(t, handlers)
+  const socket = connect({
+    port,
+    ca: ca.trust,
+    host: 'localhost',
+    ALPNProtocols: ['h2'],
+    checkServerIdentity: () => undefined
+  })
+  socket.on('error', () => {}).resume()
+  await once(socket, 'close')
+  t.ok(socket.destroyed)
 })
 
 t.test('TLS 1.2 is refused', async t => {
