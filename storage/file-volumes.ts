@@ -18,6 +18,7 @@ import {
   replaceFile,
   syncFile
 } from './files.js'
+import type { ExtendedVolume, ExtendVolume } from './extend-volumes.js'
 import { isUuid } from './format/uuid.js'
 import { readVolumeMetadata, volumeMetadataText, type VolumeMetadata } from './format/volume-metadata.js'
 import type { NewVolume, Place, Removed, Usage, Volumes } from './storage-domain.js'
@@ -243,6 +244,15 @@ export class FileVolumes implements Volumes {
       removed.push('.')
     }
     return removed
+  }
+
+  /** A file grows by itself while it is written. */
+  async extend(requests: readonly ExtendVolume[]): Promise<ExtendedVolume[]> {
+    return requests.map(({ volumeId, to }) => ({ volumeId, size: to, failure: null }))
+  }
+
+  async refresh(): Promise<Array<{ volumeId: string; size: Bytes }>> {
+    return []
   }
 
   /** An empty directory, or one with nothing but links to a template: the beginning of an image that never was. */

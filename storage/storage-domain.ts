@@ -1,6 +1,7 @@
 import type { Bytes, Seconds } from '../common/units.js'
 import type { SectorSize, StorageDomainMetadata, StorageKind } from './format/storage-domain-metadata.js'
 import type { VolumeMetadata } from './format/volume-metadata.js'
+import type { ExtendedVolume, ExtendVolume } from './extend-volumes.js'
 
 // What every storage domain can do, whether it is a directory or a VG. The plots (create-volume.ts and its
 // neighbours) are written against these types only.
@@ -66,6 +67,13 @@ export type Volumes = {
   /** Unpublished rests in an image: what a crash in the middle of a creation leaves. */
   leftovers(imageId: string): Promise<string[]>
   removeLeftovers(imageId: string): Promise<string[]>
+  /** Only LVM's metadata changes; without the manager's lease it is refused elsewhere (extend-volumes.ts). */
+  extend(requests: readonly ExtendVolume[], signal: AbortSignal): Promise<ExtendedVolume[]>
+  /** Reloads mappings that are active on this host, and tells their sizes. */
+  refresh(
+    volumeIds: readonly string[],
+    signal: AbortSignal
+  ): Promise<Array<{ volumeId: string; size: Bytes }>>
 }
 
 /** Whoever owns a lease, as its record says. A hint: acquiring is the only test. */

@@ -5,6 +5,7 @@ import type { BeginCopy, CopyPlan, CopySource, CopyTarget } from './copy-image.j
 import type { CreateStorageDomain } from './create-storage-domain.js'
 import type { CreateVolume } from './create-volume.js'
 import type { DataProgram } from './data-program.js'
+import type { ExtendedVolume, ExtendVolume } from './extend-volumes.js'
 import type { StorageDomainMetadata } from './format/storage-domain-metadata.js'
 import type { VolumeMetadata } from './format/volume-metadata.js'
 import type { ObservedHost } from './host-records.js'
@@ -51,6 +52,10 @@ export type VerbTable = {
   removeImage: { arguments: RemoveImage; result: null }
   shareVolume: { arguments: Place; result: VolumeMetadata }
   resizeVolume: { arguments: ResizeVolume; result: VolumeMetadata }
+  /** Room for thin volumes on a block storage domain, many at once; only on the manager. */
+  extendVolumes: { arguments: { volumes: ExtendVolume[] }; result: ExtendedVolume[] }
+  /** Reloads mappings on this host after an extension somewhere. */
+  refreshVolumes: { arguments: { volumeIds: string[] }; result: Array<{ volumeId: string; size: Bytes }> }
   listVolumes: { arguments: { imageId: string | null }; result: VolumeEntry[] }
   prepare: { arguments: PrepareImage; result: PreparedVolume[] }
   tearDown: { arguments: { imageId: string }; result: null }
@@ -79,8 +84,8 @@ export type Arguments<V extends Verb> = VerbTable[V]['arguments']
 export type Result<V extends Verb> = VerbTable[V]['result']
 
 /** Each kind of work has its own bound inside the worker, so that one cannot starve another. */
-export type Lane = 'monitor' | 'metadata' | 'bulk'
-export const laneWidths: Record<Lane, number> = { monitor: 1, metadata: 4, bulk: 4 }
+export type Lane = 'monitor' | 'extend' | 'metadata' | 'bulk'
+export const laneWidths: Record<Lane, number> = { monitor: 1, extend: 4, metadata: 4, bulk: 4 }
 
 /** Where a verb runs, and when the main process stops waiting for it. */
 export type VerbPolicy = { lane: Lane; limit: Seconds }
@@ -105,6 +110,8 @@ export const verbs: Record<Verb, VerbPolicy> = {
   removeImage: long,
   shareVolume: quick,
   resizeVolume: patient,
+  extendVolumes: { lane: 'extend', limit: seconds(60) },
+  refreshVolumes: { lane: 'extend', limit: seconds(30) },
   listVolumes: quick,
   prepare: quick,
   tearDown: quick,

@@ -8,6 +8,7 @@ import { beginCopy, copySource, finishCopy } from './copy-image.js'
 import { createStorageDomain } from './create-storage-domain.js'
 import { createVolume } from './create-volume.js'
 import { discoverStorageDomains } from './discover-storage-domains.js'
+import { extendVolumes, refreshVolumes } from './extend-volumes.js'
 import { fileLayout } from './file-layout.js'
 import { FileStorageDomain, type Tools } from './file-storage-domain.js'
 import { exists, ifThere } from './files.js'
@@ -82,6 +83,8 @@ export class WorkerService {
       await this.#throwIfPrepared(request.imageId)
       return resizeVolume(await this.#operation(), request, signal)
     },
+    extendVolumes: async ({ volumes }, signal) => extendVolumes(await this.#open(), volumes, signal),
+    refreshVolumes: async ({ volumeIds }, signal) => refreshVolumes(await this.#open(), volumeIds, signal),
     listVolumes: async ({ imageId }) => listVolumes(await this.#open(), imageId),
     prepare: async request => {
       const { layout } = await this.#open()
