@@ -9,6 +9,7 @@ import type { ImportSource } from '../storage/import-image.js'
 import type { MergeVolumes } from '../storage/merge-volumes.js'
 import type { Place } from '../storage/storage-domain.js'
 import type { DataPrograms } from './data-programs.js'
+import { isTransient } from './requests.js'
 import type { Storage } from './storage.js'
 import type { TaskRun } from './tasks.js'
 
@@ -77,6 +78,22 @@ export class ImageTasks {
   }
 
   async import(taskId: string, request: ImportRequest, run: TaskRun): Promise<Record<string, string>> {
+    const { storageDomainId: id, source } = request
+    const forget = async () => {
+      if (source.kind === 'upload') await this.#storage.askActive(id, 'uploadRemove', source, never)
+    }
+    try {
+      const result = await this.#import(taskId, request, run)
+      await forget()
+      return result
+    } catch (error) {
+      // Nobody can ask for this import again: what was uploaded for it has no further use.
+      if (error instanceof Fault && !comesAgain(error)) await forget().catch(() => {})
+      throw error
+    }
+  }
+
+  async #import(taskId: string, request: ImportRequest, run: TaskRun): Promise<Record<string, string>> {
     const { storageDomainId: id, source, declared, target } = request
     const begun = await this.#storage.askActive(
       id,
@@ -105,7 +122,6 @@ export class ImageTasks {
       })
     }
     const { capacity } = await this.#storage.askActive(id, 'importFinish', target, never)
-    if (source.kind === 'upload') await this.#storage.askActive(id, 'uploadRemove', source, never)
     return { sha256, capacity: String(capacity) }
   }
 
@@ -147,9 +163,8 @@ export class ImageTasks {
     try {
       await work()
     } catch (error) {
-      const comesAgain =
-        error instanceof Fault && (error.status === 'UNAVAILABLE' || error.reason === 'LEASE_HELD')
-      if (!comesAgain) await this.#storage.askActive(id, 'removeImage', { imageId, wipe: false }, never)
+      if (!comesAgain(error))
+        await this.#storage.askActive(id, 'removeImage', { imageId, wipe: false }, never)
       throw error
     }
   }
@@ -162,6 +177,9 @@ export class ImageTasks {
     return stdout.slice(0, 64)
   }
 }
+
+const comesAgain = (error: unknown) =>
+  error instanceof Fault && (isTransient(error) || error.reason === 'LEASE_HELD')
 
 function throwIfOther(found: string, wanted: string | null): void {
   if (wanted === null || found === wanted) return

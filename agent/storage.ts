@@ -205,7 +205,10 @@ export class Storage {
   }
 
   async activate(id: string, sanlockHostId: number, signal: AbortSignal): Promise<Swept> {
-    const { connection } = this.#attached(id)
+    const { connection, sanlockHostId: known } = this.#attached(id)
+    if (known !== null && known !== sanlockHostId) {
+      throw new Fault('WRONG_STATE', `this host is host id ${known} in storage domain ${id}`)
+    }
     const swept = await this.#activate(id, sanlockHostId, signal)
     await this.#options.connections.remember(id, { connection, sanlockHostId })
     this.#changed(id)

@@ -1,5 +1,9 @@
 import { Client, credentials, Metadata, status } from '@grpc/grpc-js'
 import { randomUUID } from 'node:crypto'
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { identityUri } from '../../../common/identity.js'
 import { agentServices } from '../../../proto/load.js'
@@ -203,7 +207,7 @@ t.test('A1 garbage, and A7 five megabytes, hurt nobody', async t => {
 
 async function asHolder(
   uris: string[],
-  { from = house.root, ...life }: { from?: typeof house.root; notAfter?: Date } = {}
+  { from = house.root, ...life }: { from?: typeof house.root; notBefore?: Date; notAfter?: Date } = {}
 ) {
   const own = await from.issue({ uris, ...life })
   const secure = credentials.createSsl(
@@ -222,8 +226,39 @@ async function asHolder(
   client.close()
   return error?.code ?? status.OK
 }
+// TLS refuses, or the agent does: what a client makes of that is one of these.
+const noWay = new Set<number>([status.UNAVAILABLE, status.UNAUTHENTICATED])
 const named = (role: 'COORDINATOR' | 'HOST' | 'ADMIN', installation = house.installation) =>
   identityUri(installation, role, role === 'ADMIN' ? 'eve' : randomUUID())
+
+t.test('A69 no certificate, one of its own making, or one that is not valid yet opens nothing', async t => {
+  const trust = Buffer.from(house.root.trust)
+  const anyServer = { checkServerIdentity: () => undefined }
+  const code = async (key: Buffer | null, certificate: Buffer | null) => {
+    const client = new AgentClient(address, credentials.createSsl(trust, key, certificate, anyServer))
+    const { code } = await refused(client.call('host', 'GetHost', {}, 5))
+    client.close()
+    return code
+  }
+  t.ok(noWay.has(await code(null, null)))
+  const [key, certificate] = [join(world.root, 'self.key'), join(world.root, 'self.pem')]
+  const made = [
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:P-256',
+    '-nodes',
+    '-keyout',
+    key
+  ]
+  const name = ['-subj', '/CN=self', '-addext', `subjectAltName=URI:${named('COORDINATOR')}`]
+  await promisify(execFile)('openssl', [...made, '-out', certificate, '-days', '1', ...name])
+  t.ok(noWay.has(await code(await readFile(key), await readFile(certificate))))
+  const [notBefore, notAfter] = [new Date(Date.now() + 86_400_000), new Date(Date.now() + 9e8)]
+  t.ok(noWay.has(await asHolder([named('COORDINATOR')], { notBefore, notAfter })))
+})
 
 t.test('A69, A71 certificates of others, of the past, or with other names open nothing', async t => {
   t.equal(await asHolder([named('COORDINATOR')]), status.OK)

@@ -82,6 +82,17 @@ export class AgentClient {
     return this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request)
   }
 
+  upload(ended: (error: ServiceError | null, answer?: Answer) => void) {
+    const { path, requestSerialize, responseDeserialize } = methodOf('storage', 'UploadImage')
+    return this.#client.makeClientStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      new Metadata(),
+      (error, answer) => ended(error, answer as Answer)
+    )
+  }
+
   bidi(service: keyof Services, name: string) {
     const { path, requestSerialize, responseDeserialize } = methodOf(service, name)
     return this.#client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize)
