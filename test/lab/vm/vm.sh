@@ -63,7 +63,7 @@ up() {
   ip netns exec "$netns" setsid qemu-system-x86_64 -name "$name" -machine q35 -accel tcg,thread=multi -cpu max \
     -smp "${CPUS:-1}" -m "${MEM:-1024}" -nodefaults -display none -serial "file:$folder/console" \
     -qmp "unix:$folder/qmp,server=on,wait=off" -kernel "$(ls "$kernel_folder"/boot/vmlinuz-*)" -initrd "$(initramfs)" \
-    -append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr lab.name=$name lab.address=$subnet.$number \
+    -append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr net.ifnames=0 lab.name=$name lab.address=$subnet.$number \
 lab.home=$lab_home lab.cache=$cache lab.state=$lab lab.hosts=$(paste -sd, "$vms/names")" \
     -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
     -device virtio-9p-pci,fsdev=root,mount_tag=root \
