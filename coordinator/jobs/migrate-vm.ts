@@ -10,7 +10,7 @@ import type { Act, JobTable } from './job.js'
 import { ownerOf, sightingOf, type Owner, type Sighting } from './migration-owner.js'
 import { chooseHost } from './placement.js'
 import { readVmSpec } from './read-vm-spec.js'
-import { untilVm } from './until-vm.js'
+import { untilVm } from './until.js'
 import { faultFrom, verdictOn } from './verdict.js'
 import type { JobWorld } from './world.js'
 

@@ -5,11 +5,12 @@ import { endTasks, performTask } from './hosts.js'
 import type { JobTable, Step } from './job.js'
 import type { Vm } from '../store/vms.js'
 import { choose, confirm, nextLife, start, type StartContext } from './start-steps.js'
-import { untilVm } from './until-vm.js'
+import { untilVm } from './until.js'
 import type { JobWorld } from './world.js'
 
 /** Why a VM may be started again although nobody saw it stop. */
-export type RestartProof = 'power_off' | 'kdump' | 'operator' | 'returned' | 'lease_free' | 'down'
+export type RestartProof =
+  'power_off' | 'kdump' | 'operator' | 'returned' | 'lease_free' | 'storage_fence' | 'down'
 
 export type RestartVm = StartContext & {
   proof: RestartProof

@@ -11,7 +11,7 @@ import { newestMachineType } from './machine-type.js'
 import { startedOn } from './observed-vm.js'
 import { chooseHost, type Choice } from './placement.js'
 import { readVmSpec } from './read-vm-spec.js'
-import { untilVm } from './until-vm.js'
+import { untilVm } from './until.js'
 import type { JobWorld } from './world.js'
 
 // From a decision to a VM that is seen running: what a start and a restart have in common.

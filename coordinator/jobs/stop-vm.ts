@@ -4,7 +4,7 @@ import { bit, type Tx } from '../store/query.js'
 import { noteVm } from '../store/vms.js'
 import { endTasks, performTask, unlessAbsent } from './hosts.js'
 import type { JobTable } from './job.js'
-import { untilVm } from './until-vm.js'
+import { untilVm } from './until.js'
 import type { JobWorld } from './world.js'
 
 export type StopVm = {

@@ -7,15 +7,19 @@ import { agentServices } from '../../proto/load.js'
 import { setting } from '../store/settings.js'
 import { host, hosts as allHosts } from '../store/hosts.js'
 import type { Reader } from '../store/query.js'
-import { storageDomain, type StorageConnection } from '../store/storage-domains.js'
+import { storageDomain, viewsOfHost, type StorageConnection } from '../store/storage-domains.js'
+import type { Store } from '../store/store.js'
 import { wireConnection } from '../storage-connection.js'
 import { eachOf, endTasks, performTask, sharedProgress, unlessAbsent, type Asking } from './hosts.js'
+import { untilSo } from './until.js'
 import { faultFrom, verdictOn } from './verdict.js'
 import type { JobWorld } from './world.js'
 
 // A storage domain and the hosts that use it: what its jobs have in common.
 
 const { storage } = agentServices
+
+type Warns = { log: { warn(facts: object, message: string): void } }
 
 /** Hosts that should have every active storage domain now. */
 export const hostsInService = (reader: Reader): string[] =>
@@ -33,7 +37,7 @@ export function dataCenterId(reader: Reader): string {
 /** Connects and activates on one host; both bear being asked again. */
 export async function joinOn(
   { store, hosts }: JobWorld,
-  act: Asking,
+  act: Asking & Warns,
   hostId: string,
   storageDomainId: string,
   connection: StorageConnection
@@ -57,6 +61,29 @@ export async function joinOn(
     activate,
     `activate/${hostId}/${storageDomainId}`
   )
+  await untilSeenActive(store, act, hostId, storageDomainId)
+}
+
+/**
+ * What comes next asks the store who has the storage domain, and the store knows it from the host's own stream.
+ * A host that does not tell soon is no failure of this job: its problem is shown where hosts are.
+ */
+async function untilSeenActive(
+  store: Store,
+  { log, signal }: Asking & Warns,
+  hostId: string,
+  storageDomainId: string
+): Promise<void> {
+  const isActive = () =>
+    viewsOfHost(store.read, hostId).some(
+      view => view.storageDomainId === storageDomainId && view.health === 'active'
+    )
+  try {
+    await untilSo(store, { kind: 'storageDomain', id: storageDomainId }, isActive, within(untilTold, signal))
+  } catch (error) {
+    if (signal.aborted) throw error
+    log.warn({ host: hostId, storageDomain: storageDomainId }, 'activated, but the host has not told of it')
+  }
 }
 
 /** The opposite, on one host. A host that is proven to be stopped has left already. */
@@ -87,7 +114,7 @@ export async function leaveOn(
  */
 export async function joinEverywhere(
   world: JobWorld,
-  act: Asking & { log: { warn(facts: object, message: string): void } },
+  act: Asking & Warns,
   hostIds: readonly string[],
   storageDomainId: string
 ): Promise<void> {
@@ -108,6 +135,7 @@ export async function joinEverywhere(
   if (failures.length === hostIds.length) throw faultFrom(failures[0])
 }
 
+const untilTold = seconds(10)
 const patience = seconds(60)
 const backoff = { first: seconds(0.2), most: seconds(5) }
 

@@ -4,7 +4,7 @@ import type { Tx } from '../store/query.js'
 import type { Vm } from '../store/vms.js'
 import { endTasks, performTask } from './hosts.js'
 import type { JobTable } from './job.js'
-import { untilVm } from './until-vm.js'
+import { untilVm } from './until.js'
 import type { JobWorld } from './world.js'
 
 export type VmCommand = { vmId: string; hostId: string; vmGeneration: number }

@@ -36,8 +36,10 @@ export class FakeWatch {
     let seen = continues ? Number(from?.['sequence']) : 0
     yield { hello: { ...hello(), incarnation: this.incarnation, continues } }
     if (!continues) {
+      // What is published while this is sent comes after it.
+      const last = this.#sequence
       for (const entry of this.#since(seen)) if (entry.state) yield { snapshot: message(entry) }
-      seen = this.#sequence
+      seen = last
       yield { snapshotEnd: { sequence: String(seen) } }
     }
     let next = systemClock.monotonic()
