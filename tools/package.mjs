@@ -131,6 +131,7 @@ function fillAgent(root) {
   put(root, 'usr/share/doc/drover-agent/lvmlocal.conf', 'systemd/lvmlocal.conf')
   put(root, 'usr/share/doc/drover-agent/copyright', 'LICENSE')
   put(root, 'usr/sbin/drover-agent', 'packaging/agent/drover-agent.sh', 0o755)
+  put(root, 'usr/sbin/fence_drover_agent', 'packaging/agent/fence_drover_agent', 0o755)
   // libvirt refuses to start when the folder that qemu.conf names is not there.
   mkdirSync(join(root, 'etc/pki/drover-migrate'), { recursive: true, mode: 0o755 })
   settingsFile(

@@ -1,5 +1,6 @@
 import { unreachable } from '../../common/unreachable.js'
 import { seconds, type Seconds } from '../../common/units.js'
+import { whyNotFence, whyNotStorageFence } from './fence-gates.js'
 
 // One silent host, from the last heartbeat to the restart of its VMs:
 //
@@ -7,9 +8,11 @@ import { seconds, type Seconds } from '../../common/units.js'
 //    ▲                 │                            │                     │
 //    └──heartbeat──────┴────────────────────────────┘   (heartbeat: the agent is welcomed anew)
 //
-// From `connecting` on the power device is asked, harmlessly, whether the host is off. Two reads that say
-// so, the policy's gap apart, are proof at any moment. A command to switch it off needs much more:
-// see mayFence. Silence alone never restarts a VM.
+// From `connecting` on, what only looks is done: the power devices are asked, harmlessly, whether the host is
+// off, and a crash message is listened for. Two reads that say off, the policy's gap apart, are proof at any
+// moment. With `non_responsive` begins what acts, the mildest first: the agent is restarted over a second
+// channel, then the power is switched off, then the host is shut out of storage: see fence-gates.ts. Silence
+// alone never restarts a VM.
 
 /** Why we may say that a silent host runs nothing. A VM with a lease still acquires it: the last guard. */
 export type Proof = 'power_off' | 'kdump' | 'operator' | 'returned'
@@ -17,7 +20,16 @@ export type Proof = 'power_off' | 'kdump' | 'operator' | 'returned'
 export type HostHealth =
   | { kind: 'up' }
   | { kind: 'connecting'; since: Seconds }
-  | { kind: 'non_responsive'; since: Seconds; lastFence: Seconds | null; fences: number }
+  | {
+      kind: 'non_responsive'
+      since: Seconds
+      lastFence: Seconds | null
+      fences: number
+      /** When its agent was restarted over a second channel; null: not tried. */
+      softFence: Seconds | null
+      /** Its VMs on fenced storage were given to the restart: it can write there no more. */
+      isShutOut: boolean
+    }
   | { kind: 'proven_stopped'; proof: Proof }
 
 /** The host's lease as the other hosts see it; `unknown` when nobody can read it or has watched long enough. */
@@ -30,6 +42,8 @@ export type HostObservation = {
   hasNewBoot: boolean
   /** The most alive of all readings, over storage domains and readers. */
   lease: LeaseReading
+  /** When a renewal of its lease was last seen; null when none was. */
+  lastRenewal: Seconds | null
   /** Whether the silent host manages a storage domain, and how many VMs ran there: both lengthen the grace. */
   managesStorageDomain: boolean
   vmCount: number
@@ -43,13 +57,19 @@ export type HostObservation = {
   }
   /** A person has confirmed, with the host's name typed, that it is off. */
   isConfirmedByOperator: boolean
+  /** Whether its crash kernel would tell us, and whether it has. */
+  hasKdump: boolean
   isKdumping: boolean
+  /** Whether its agent can be restarted over a second channel. */
+  canSoftFence: boolean
+  /** Whether it can be shut out of storage, and whether that was done and read back. */
+  storageFence: 'impossible' | 'possible' | 'done'
 }
 
 export type ClusterObservation = {
   hosts: number
   silentHosts: number
-  /** Hosts of the cluster that are being switched off now. */
+  /** Hosts of the cluster that are being switched off, or shut out of storage, now. */
   fencing: number
   coordinatorUptime: Seconds
 }
@@ -59,21 +79,29 @@ export type HaPolicy = {
   isFencingEnabled: boolean
   statusGap: Seconds
   startGrace: Seconds
+  /** Whether a lease that lives, or that nobody can see, holds the off command back. */
+  skipsWhileLeaseLives: boolean
 }
 
 export const defaultHaPolicy: HaPolicy = {
   silence: seconds(60),
   isFencingEnabled: true,
   statusGap: seconds(1),
-  startGrace: seconds(300)
+  startGrace: seconds(300),
+  skipsWhileLeaseLives: true
 }
 
 export type Action =
   | 'readPower' // ask the power devices, again and again
+  | 'awaitKdump' // listen for the message of its crash kernel
+  | 'softFence' // restart its agent over a second channel
   | 'powerOff' // the command
+  | 'shutOut' // take its storage away
   | 'restartAllVms' // proof covers the whole host
   | 'restartLeasedVms' // each by the proof of its own lease: acquiring it
+  | 'restartFencedVms' // those all of whose storage it was shut out of
   | 'markVmsUnknown'
+  | 'reportFalseProof' // it was proven off, and is here: its power device lies
 export type Decision = {
   health: HostHealth
   actions: Action[]
@@ -82,7 +110,6 @@ export type Decision = {
 }
 
 const inGrace = 'the grace for a silent host is not over'
-const backoff = [seconds(60), seconds(120), seconds(300)]
 
 /** One host, one tick. */
 export function decide(
@@ -107,22 +134,24 @@ export function decide(
     case 'up':
       return {
         health: { kind: 'connecting', since: now },
-        actions: readPower(seen),
+        actions: look(seen),
         missing: inGrace
       }
     case 'connecting': {
       if (now - health.since < grace(seen, policy)) {
-        return { health, actions: readPower(seen), missing: inGrace }
+        return { health, actions: look(seen), missing: inGrace }
       }
-      const next = { kind: 'non_responsive', since: now, lastFence: null, fences: 0 } as const
       return {
-        health: next,
-        actions: ['markVmsUnknown', 'restartLeasedVms', ...readPower(seen)],
+        health: {
+          ...{ kind: 'non_responsive', since: now, lastFence: null, fences: 0 },
+          ...{ softFence: null, isShutOut: false }
+        },
+        actions: ['markVmsUnknown', 'restartLeasedVms', ...look(seen)],
         missing: 'no proof yet'
       }
     }
     case 'non_responsive':
-      return decideFence(health, seen, cluster, policy, now)
+      return treat(health, seen, cluster, policy, now)
     case 'proven_stopped':
       return { health, actions: [], missing: '' }
     default:
@@ -130,9 +159,14 @@ export function decide(
   }
 }
 
-/** A host that is back has its VMs told by its own agent; with a new boot id all others of it are gone. */
+/**
+ * A host that is back has its VMs told by its own agent; with a new boot id all others of it are gone. One
+ * that was proven off by its power device, and comes back without having booted, was never off.
+ */
 function heardAgain(health: HostHealth, { hasNewBoot }: HostObservation): Decision {
   const actions: Action[] = hasNewBoot && health.kind === 'non_responsive' ? ['restartAllVms'] : []
+  if (!hasNewBoot && health.kind === 'proven_stopped' && health.proof === 'power_off')
+    actions.push('reportFalseProof')
   return { health: { kind: 'up' }, actions, missing: '' }
 }
 
@@ -140,58 +174,52 @@ export function grace({ managesStorageDomain, vmCount }: HostObservation, { sile
   return seconds(silence + (managesStorageDomain ? 20 : 0) + 0.5 * vmCount)
 }
 
+/** What is off renews nothing: a renewal after the first read that said off takes that proof away. */
 function proofOf(
-  { power, isConfirmedByOperator, isKdumping }: HostObservation,
+  { power, isConfirmedByOperator, isKdumping, lastRenewal }: HostObservation,
   policy: HaPolicy
 ): Proof | null {
   if (power.offSince !== null && power.lastOffRead !== null) {
-    if (power.lastOffRead - power.offSince >= policy.statusGap) return 'power_off'
+    const isContradicted = lastRenewal !== null && lastRenewal > power.offSince
+    if (!isContradicted && power.lastOffRead - power.offSince >= policy.statusGap) return 'power_off'
   }
   if (isConfirmedByOperator) return 'operator'
   return isKdumping ? 'kdump' : null
 }
 
-function decideFence(
+/** Grace is over and nothing is proven: the mildest act that may be done now. */
+function treat(
   health: HostHealth & { kind: 'non_responsive' },
   seen: HostObservation,
   cluster: ClusterObservation,
   policy: HaPolicy,
   now: Seconds
 ): Decision {
-  const actions = readPower(seen)
-  const obstacle = whyNotFence(health, seen, cluster, policy, now)
-  if (obstacle !== null) return { health, actions, missing: obstacle }
-  const fenced = { ...health, lastFence: now, fences: health.fences + 1 }
-  return {
-    health: fenced,
-    actions: [...actions, 'powerOff'],
-    missing: 'the power device has not confirmed off'
+  const actions = look(seen)
+  if (seen.storageFence === 'done' && !health.isShutOut) {
+    actions.push('restartFencedVms')
+    return { health: { ...health, isShutOut: true }, actions, missing: 'VMs without fenced storage wait' }
   }
+  // A host that is off has no agent to restart.
+  if (seen.canSoftFence && health.softFence === null && seen.power.offSince === null) {
+    actions.push('softFence')
+    return { health: { ...health, softFence: now }, actions, missing: 'its agent is being restarted' }
+  }
+  const obstacle = whyNotFence(health, seen, cluster, policy, now)
+  if (obstacle === null) {
+    const fenced = { ...health, lastFence: now, fences: health.fences + 1 }
+    actions.push('powerOff')
+    return { health: fenced, actions, missing: 'the power device has not confirmed off' }
+  }
+  if (whyNotStorageFence(health, seen, cluster, policy, now) === null) {
+    actions.push('shutOut')
+    return { health: { ...health, lastFence: now }, actions, missing: 'its storage is being taken away' }
+  }
+  return { health, actions, missing: obstacle }
 }
 
-/** Every reason not to give the off command now, or null. The order is the order in which people should look. */
-export function whyNotFence(
-  { lastFence, fences }: HostHealth & { kind: 'non_responsive' },
-  { power, lease }: HostObservation,
-  { hosts, silentHosts, fencing, coordinatorUptime }: ClusterObservation,
-  { isFencingEnabled, startGrace }: HaPolicy,
-  now: Seconds
-): string | null {
-  if (!isFencingEnabled) return 'fencing is switched off in the cluster; a VM restarts when its lease is free'
-  if (!power.hasDevices)
-    return 'the host has no power device: confirm by hand that it is off, or wait for leases'
-  if (power.isFencing) return 'the power device is at work'
-  if (coordinatorUptime < startGrace)
-    return `no fencing in the first ${startGrace} s after the coordinator's start`
-  if (lease === 'live') return 'the host renews its lease on storage: it is alive and only cut off'
-  if (lease === 'unknown') return 'no other host has watched its lease for long enough'
-  if (silentHosts >= 2 && silentHosts * 2 >= hosts)
-    return 'half of the cluster is silent: the network is suspected'
-  if (fencing > 0) return 'another host of the cluster is being fenced'
-  const wait = backoff[Math.min(fences, backoff.length) - 1] ?? seconds(0)
-  if (lastFence !== null && now - lastFence < wait)
-    return `the last attempt failed; the next comes after ${wait} s`
-  return null
-}
-
-const readPower = ({ power }: HostObservation): Action[] => (power.hasDevices ? ['readPower'] : [])
+/** What only looks: as often as wanted, from the first moment of silence. */
+const look = ({ power, hasKdump, isKdumping }: HostObservation): Action[] => [
+  ...(power.hasDevices ? (['readPower'] as const) : []),
+  ...(hasKdump && !isKdumping ? (['awaitKdump'] as const) : [])
+]

@@ -8,6 +8,7 @@ import { LeaseClearing } from './clear-leases.js'
 import type { HostPower } from './fencing/host-power.js'
 import { LeaseReports } from './lease-reports.js'
 import { HaLoop } from './loop.js'
+import { noStorageFencing, type StorageFencing } from './storage-fencing.js'
 import { StoreWorld } from './store-world.js'
 
 export type HaOptions = {
@@ -17,6 +18,8 @@ export type HaOptions = {
   jobs: AllJobs
   hosts: Pick<Hosts, 'runTask'>
   power: HostPower
+  /** Only where there is storage with reservations. */
+  storageFencing?: StorageFencing
   /** Whether the host's stream is up and its last heartbeat is fresh (3 s). */
   isHeard(hostId: string): boolean
 }
@@ -27,9 +30,12 @@ export class Ha {
   readonly #clearing: LeaseClearing
   readonly #clock: Clock
 
-  constructor({ store, clock, log, jobs, hosts, power, isHeard }: HaOptions) {
+  constructor(options: HaOptions) {
+    const { store, clock, log, jobs, hosts, power, isHeard } = options
+    const { storageFencing = noStorageFencing } = options
     const leases = new LeaseReports(store, isHeard)
-    const loop = new HaLoop(new StoreWorld({ store, clock, jobs, power, leases, isHeard }), clock, log)
+    const world = new StoreWorld({ store, clock, jobs, power, storageFencing, leases, isHeard })
+    const loop = new HaLoop(world, clock, log)
     const offSince = (hostId: string) => loop.offSince(hostId)
     this.#clock = clock
     this.#loop = loop

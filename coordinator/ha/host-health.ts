@@ -37,7 +37,10 @@ function fromStore(kind: HostHealth['kind'], proof: string, fences: number, now:
     case 'connecting':
       return { kind, since: now }
     case 'non_responsive':
-      return { kind, since: now, lastFence: fences > 0 ? now : null, fences }
+      return {
+        ...{ kind, since: now, lastFence: fences > 0 ? now : null, fences },
+        ...{ softFence: null, isShutOut: false }
+      }
     case 'proven_stopped':
       return { kind, proof: isProof(proof) ? proof : 'operator' }
   }

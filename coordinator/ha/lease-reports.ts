@@ -14,6 +14,8 @@ export class LeaseReports {
   readonly #store: Store
   readonly #isHeard: (hostId: string) => boolean
   readonly #seen = new Map<string, { report: string; at: Seconds }>()
+  /** By storage domain and number in the lockspace: the last time stamp, and when it was seen to change. */
+  readonly #renewals = new Map<string, { stamp: string; changed: Seconds | null }>()
 
   constructor(store: Store, isHeard: (hostId: string) => boolean) {
     this.#store = store
@@ -30,6 +32,7 @@ export class LeaseReports {
         return view.leases.flatMap(lease => {
           if (lease.sanlockHostId !== host.sanlockHostId || lease.hostName !== host.hardwareId) return []
           if (lease.state === 'unspecified') return []
+          this.#noteRenewal(`${domain.id}/${view.hostId}/${lease.sanlockHostId}`, lease, now)
           return [
             {
               readerHostId: view.hostId,
@@ -44,6 +47,25 @@ export class LeaseReports {
         })
       })
     )
+  }
+
+  /** When a renewal of the host's lease was last seen, anywhere; null: not in this life of the coordinator. */
+  lastRenewal({ sanlockHostId }: Pick<Host, 'sanlockHostId'>): Seconds | null {
+    let last: Seconds | null = null
+    for (const [key, { changed }] of this.#renewals) {
+      if (key.endsWith(`/${sanlockHostId}`) && changed !== null && (last === null || changed > last))
+        last = changed
+    }
+    return last
+  }
+
+  #noteRenewal(key: string, { generation, timestamp, state }: HostLease, now: Seconds): void {
+    const stamp = `${generation}/${timestamp}`
+    const known = this.#renewals.get(key)
+    if (known?.stamp === stamp) return
+    // The first sight is no renewal, and neither is a record that was freed.
+    const changed = known === undefined || state === 'free' ? null : now
+    this.#renewals.set(key, { stamp, changed })
   }
 
   #ageOf(key: string, report: string, now: Seconds): Seconds {

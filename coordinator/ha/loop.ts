@@ -18,7 +18,9 @@ export type WatchedHost = {
   name: string
   health: HostHealth
   hasPowerDevices: boolean
-  seen: Omit<HostObservation, 'power'>
+  seen: Omit<HostObservation, 'power' | 'isKdumping' | 'storageFence'>
+  /** Whether it can be shut out of storage. */
+  canBeShutOut: boolean
 }
 export type WatchedCluster = { clusterId: string; policy: HaPolicy; hosts: WatchedHost[] }
 
@@ -38,9 +40,25 @@ export type HaWorld = {
   /** One round over all devices of a host, in order, through another host. */
   readPower(hostId: string, signal: AbortSignal): Promise<PowerState[]>
   powerOff(hostId: string, signal: AbortSignal): Promise<void>
+  /** Listens for a while for the message of the host's crash kernel; whether it came. */
+  awaitKdump(hostId: string, signal: AbortSignal): Promise<boolean>
+  /** Restarts the host's agent over a second channel. */
+  softFence(hostId: string, signal: AbortSignal): Promise<void>
+  /** Takes the host's storage away, and reads back that it is gone. */
+  shutOut(hostId: string, signal: AbortSignal): Promise<void>
 }
 
-type Fence = { reading: PowerReading; isReading: boolean; isFencing: boolean; lastMissing: string }
+type Fence = {
+  reading: PowerReading
+  isKdumping: boolean
+  isShutOut: boolean
+  /** What goes on beside the ticks, at most one of each kind. */
+  busy: Set<Act>
+  lastMissing: string
+}
+type Act = 'read' | 'kdump' | 'soft' | 'off' | 'shutOut'
+/** Acts that the policies of a cluster count. */
+const isForce = ({ busy }: Fence) => busy.has('off') || busy.has('shutOut')
 
 const tickEvery = seconds(1)
 
@@ -95,16 +113,25 @@ export class HaLoop {
     const cluster = {
       hosts: hosts.length,
       silentHosts: hosts.filter(({ seen }) => !seen.isHeard).length,
-      fencing: hosts.filter(({ hostId }) => this.#fence(hostId).isFencing).length,
+      fencing: hosts.filter(({ hostId }) => isForce(this.#fence(hostId))).length,
       coordinatorUptime: this.#world.uptime()
     }
     return hosts.map(host => {
-      const { reading, isFencing } = this.#fence(host.hostId)
-      const observation = { ...host.seen, power: { hasDevices: host.hasPowerDevices, ...reading, isFencing } }
+      const observation = this.#observe(host)
       const decision = decide(host.health, observation, cluster, policy, now)
-      if (decision.actions.includes('powerOff')) cluster.fencing++
+      if (decision.actions.some(action => action === 'powerOff' || action === 'shutOut')) cluster.fencing++
       return { host, decision, inputs: { observation, cluster, policy, now } }
     })
+  }
+
+  #observe({ hostId, hasPowerDevices, canBeShutOut, seen }: WatchedHost): HostObservation {
+    const { reading, busy, isKdumping, isShutOut } = this.#fence(hostId)
+    return {
+      ...seen,
+      isKdumping,
+      power: { hasDevices: hasPowerDevices, ...reading, isFencing: busy.has('off') },
+      storageFence: isShutOut ? 'done' : canBeShutOut ? 'possible' : 'impossible'
+    }
   }
 
   /** Worth a transaction: another health, or something to do that must be written down first. */
@@ -112,38 +139,54 @@ export class HaLoop {
     const fence = this.#fence(host.hostId)
     const isOther = decision.health.kind !== host.health.kind || decision.missing !== fence.lastMissing
     fence.lastMissing = decision.missing
-    return isOther || decision.actions.some(action => action !== 'readPower')
+    return isOther || decision.actions.some(action => action !== 'readPower' && action !== 'awaitKdump')
   }
 
   #act({ hostId, seen }: WatchedHost, actions: Action[], stop: AbortSignal): void {
-    if (seen.isHeard) this.#fence(hostId).reading = nothingRead
-    if (actions.includes('readPower')) void this.#read(hostId, stop)
-    if (actions.includes('powerOff')) void this.#powerOff(hostId, stop)
-  }
-
-  async #read(hostId: string, stop: AbortSignal): Promise<void> {
+    const world = this.#world
     const fence = this.#fence(hostId)
-    if (fence.isReading) return
-    fence.isReading = true
-    try {
-      const states = await this.#world.readPower(hostId, stop)
-      fence.reading = noteRound(fence.reading, states, this.#clock.monotonic())
-    } catch (error) {
-      this.#log.info({ err: error, host: hostId }, 'power state could not be read')
-    } finally {
-      fence.isReading = false
+    if (seen.isHeard) Object.assign(fence, { reading: nothingRead, isKdumping: false, isShutOut: false })
+    for (const action of actions) {
+      switch (action) {
+        case 'readPower':
+          void this.#beside(hostId, 'read', async () => {
+            const states = await world.readPower(hostId, stop)
+            fence.reading = noteRound(fence.reading, states, this.#clock.monotonic())
+          })
+          break
+        case 'awaitKdump':
+          void this.#beside(hostId, 'kdump', async () => {
+            if (await world.awaitKdump(hostId, stop)) fence.isKdumping = true
+          })
+          break
+        case 'softFence':
+          void this.#beside(hostId, 'soft', async () => world.softFence(hostId, stop))
+          break
+        case 'powerOff':
+          void this.#beside(hostId, 'off', async () => world.powerOff(hostId, stop))
+          break
+        case 'shutOut':
+          void this.#beside(hostId, 'shutOut', async () => {
+            await world.shutOut(hostId, stop)
+            fence.isShutOut = true
+          })
+          break
+        default: // what was committed is done
+      }
     }
   }
 
-  async #powerOff(hostId: string, stop: AbortSignal): Promise<void> {
-    const fence = this.#fence(hostId)
-    fence.isFencing = true
+  /** Slow, and it may hang: one of a kind for each host, and nobody waits for it. */
+  async #beside(hostId: string, act: Act, work: () => Promise<void>): Promise<void> {
+    const { busy } = this.#fence(hostId)
+    if (busy.has(act)) return
+    busy.add(act)
     try {
-      await this.#world.powerOff(hostId, stop)
+      await work()
     } catch (error) {
-      this.#log.warn({ err: error, host: hostId }, 'power off failed')
+      this.#log.warn({ err: error, host: hostId, act }, 'an act against a silent host failed')
     } finally {
-      fence.isFencing = false
+      busy.delete(act)
     }
   }
 
@@ -156,7 +199,10 @@ export class HaLoop {
   #fence(hostId: string): Fence {
     const known = this.#fences.get(hostId)
     if (known) return known
-    const fresh: Fence = { reading: nothingRead, isReading: false, isFencing: false, lastMissing: '' }
+    const fresh: Fence = {
+      ...{ reading: nothingRead, isKdumping: false, isShutOut: false },
+      ...{ busy: new Set<Act>(), lastMissing: '' }
+    }
     this.#fences.set(hostId, fresh)
     return fresh
   }

@@ -25,9 +25,12 @@ export function markLost(
   tx: Tx,
   host: { id: string; name: string },
   proof: RestartProof,
-  now: number
+  now: number,
+  only: readonly string[] | null = null
 ): string[] {
-  const lost = vmsOfHost(tx, host.id).filter(runsSomewhere)
+  const lost = vmsOfHost(tx, host.id).filter(
+    row => runsSomewhere(row) && (only === null || only.includes(row.id))
+  )
   for (const { id, name, isHa } of lost) {
     const message = `host ${host.name} stopped while the VM ran there`
     const failure = {

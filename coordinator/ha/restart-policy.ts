@@ -1,6 +1,6 @@
 import { seconds, type Seconds } from '../../common/units.js'
 
-/** What is known of a VM that should run and does not. */
+/** What is known of a VM that should run and does not, or is just being started again. */
 export type FailedVm = {
   vmId: string
   name: string
@@ -8,6 +8,10 @@ export type FailedVm = {
   priority: number
   isHa: boolean
   hasLease: boolean
+  /** Since when it is known to have failed. */
+  failedSince: Seconds
+  /** VMs that must run before it starts. */
+  dependsOn: readonly string[]
   /** How often it was restarted within the last hour. */
   recentRestarts: number
   /** When the last restart was tried, on the coordinator's monotonic clock; null when never. */
@@ -23,18 +27,43 @@ export type RestartDecision =
 
 const dying = [0, 10, 30, 60, 300].map(seconds)
 const mostRestartsAnHour = 10
+/** Nobody waits longer for VMs that go first. */
+const mostWait = seconds(600)
 
-/** Which VMs are started again now: by priority, at most `free` at once, a VM that keeps dying less and less often. */
+/**
+ * Which VMs are started again now: what they depend on and higher priorities first, at most `free` at once, a
+ * VM that keeps dying less and less often. Waiting for others ends when those run, have failed to start, or
+ * after 600 s.
+ */
 export function decideRestarts(vms: readonly FailedVm[], free: number, now: Seconds): RestartDecision[] {
   const inOrder = vms.toSorted((a, b) => a.priority - b.priority || (a.vmId < b.vmId ? -1 : 1))
+  const ahead = inOrder.filter(vm => isOnItsWay(vm))
+  const highest = Math.min(...ahead.map(({ priority }) => priority))
+  const awaited = new Set(ahead.map(({ vmId }) => vmId))
   let started = 0
   return inOrder.map(vm => {
-    const obstacle = obstacleOf(vm, now)
+    const obstacle = obstacleOf(vm, now) ?? mustWait(vm, highest, awaited, now)
     if (obstacle) return { vmId: vm.vmId, ...obstacle }
     if (started >= free) return { vmId: vm.vmId, kind: 'wait', why: 'as many VMs as allowed are starting' }
     started++
     return { vmId: vm.vmId, kind: 'restart' }
   })
+}
+
+/** Others wait for it: it will run soon, as far as anybody knows. */
+const isOnItsWay = ({ isHa, recentRestarts, lastAttemptFailed }: FailedVm) =>
+  isHa && !lastAttemptFailed && recentRestarts < mostRestartsAnHour
+
+function mustWait(
+  vm: FailedVm,
+  highest: number,
+  awaited: ReadonlySet<string>,
+  now: Seconds
+): { kind: 'wait'; why: string } | null {
+  if (now - vm.failedSince >= mostWait) return null
+  const needed = vm.dependsOn.filter(id => id !== vm.vmId && awaited.has(id))
+  if (needed.length > 0) return { kind: 'wait', why: `it needs VM ${needed.join(', ')}` }
+  return vm.priority > highest ? { kind: 'wait', why: 'VMs of higher priority go first' } : null
 }
 
 function obstacleOf(vm: FailedVm, now: Seconds): { kind: 'wait' | 'giveUp'; why: string } | null {

@@ -11,8 +11,8 @@ import { host, hostsOfCluster, nextHostGeneration, noteHost, vmsOn, type Host } 
 import { jobOrNull } from '../store/jobs.js'
 import type { Tx } from '../store/query.js'
 import type { Store } from '../store/store.js'
-import { leaseOf, noteVm, vm, vms, type Vm } from '../store/vms.js'
-import type { HaPolicy } from './decide.js'
+import { leaseOf, noteVm, vm, vms, vmsOfHost, type Vm } from '../store/vms.js'
+import type { Action, HaPolicy } from './decide.js'
 import type { HostPower } from './fencing/host-power.js'
 import { Healths } from './host-health.js'
 import type { LeaseReports } from './lease-reports.js'
@@ -20,6 +20,7 @@ import { readLease } from './lease-reading.js'
 import type { HaWorld, HostDecision, WatchedCluster, WatchedHost } from './loop.js'
 import { markLost, markUnknown, noteOf } from './lost-vms.js'
 import type { FailedVm } from './restart-policy.js'
+import type { StorageFencing } from './storage-fencing.js'
 
 export type StoreWorldOptions = {
   store: Store
@@ -27,12 +28,20 @@ export type StoreWorldOptions = {
   jobs: AllJobs
   /** Whether the host's stream is up and its last heartbeat is fresh. */
   isHeard(hostId: string): boolean
-  power: Pick<HostPower, 'read' | 'switch'>
+  power: Pick<HostPower, 'read' | 'switch' | 'has' | 'awaitKdump' | 'restartAgent'>
+  storageFencing: StorageFencing
   leases: LeaseReports
 }
 
 /** Restarts of one VM in this life of the coordinator. */
-type Restarts = { at: Seconds[]; lastAttempt: Seconds | null; lastJob: string | null; failed: number }
+type Restarts = {
+  at: Seconds[]
+  lastAttempt: Seconds | null
+  lastJob: string | null
+  failed: number
+  /** Since when it is down, or its host silent; null while it runs. */
+  failedSince: Seconds | null
+}
 
 const startsAtOnce = 20
 /** Streams need a moment after the coordinator's start; until then nobody is called silent. */
@@ -74,21 +83,25 @@ export class StoreWorld implements HaWorld {
   }
 
   #watched(row: Host): WatchedHost {
-    const { store, clock, isHeard, leases } = this.#options
+    const { store, clock, isHeard, leases, power, storageFencing } = this.#options
     const now = clock.monotonic()
+    const lease = readLease(leases.about(row, now))
     return {
       hostId: row.id,
       name: row.name,
       health: this.#healths.of(row, now),
-      hasPowerDevices: row.power.isEnabled && row.power.devices.length > 0,
+      hasPowerDevices: power.has(row, 'power'),
+      canBeShutOut: storageFencing.isPossible(row.id),
       seen: {
         isHeard: isHeard(row.id),
         hasNewBoot: row.lostBootId !== '' && row.bootId !== row.lostBootId,
-        lease: readLease(leases.about(row, now)),
+        lease,
+        lastRenewal: leases.lastRenewal(row),
         managesStorageDomain: false,
         vmCount: vmsOn(store.read, row.id),
         isConfirmedByOperator: row.proof === 'operator',
-        isKdumping: false
+        hasKdump: power.has(row, 'kdump'),
+        canSoftFence: power.has(row, 'agent')
       }
     }
   }
@@ -118,11 +131,17 @@ export class StoreWorld implements HaWorld {
     addHostDecision(tx, { hostId, time: now, health: health.kind, missing, inputs })
     if (actions.includes('markVmsUnknown')) markUnknown(tx, hostId)
     if (actions.includes('restartAllVms')) markLost(tx, row, proofOf(decision), now)
+    if (actions.includes('restartFencedVms')) this.#markFenced(tx, row, now)
     if (isNew && health.kind === 'proven_stopped') nextHostGeneration(tx, hostId)
-    if (actions.includes('powerOff')) {
-      const text = `host ${row.name} is switched off by its power device`
-      addEvent(tx, { severity: 'alert', kind: 'host.fencing', text, objects: { host: hostId } }, now)
+    for (const action of actions) {
+      const news = newsOf(action, row.name)
+      if (news) addEvent(tx, { severity: 'alert', ...news, objects: { host: hostId } }, now)
     }
+  }
+
+  #markFenced(tx: Tx, row: Host, now: number): void {
+    const ids = vmsOfHost(tx, row.id).map(({ id }) => id)
+    markLost(tx, row, 'storage_fence', now, this.#options.storageFencing.covers(row.id, ids))
   }
 
   #tell(tx: Tx, { id, name }: Host, { health, missing }: HostDecision['decision'], now: number): void {
@@ -136,9 +155,19 @@ export class StoreWorld implements HaWorld {
 
   failedVms(): FailedVm[] {
     const { store } = this.#options
-    return vms(store.read)
-      .filter(row => this.#isFailed(row))
-      .map(row => this.#failed(row))
+    return vms(store.read).flatMap(row => {
+      if (this.#isFailed(row) || this.#isStarting(row)) return [this.#failed(row)]
+      const known = this.#restarts.get(row.id)
+      if (known) known.failedSince = null
+      return []
+    })
+  }
+
+  /** Its restart has begun and is not over: others may have to wait for it. */
+  #isStarting({ id, isHa, status }: Vm): boolean {
+    const job = this.#restarts.get(id)?.lastJob ?? null
+    if (!isHa || job === null || status === 'up' || status === 'powering_up') return false
+    return jobOrNull(this.#options.store.read, job)?.ended === null
   }
 
   /** Down by a crash or with its host; or of a silent host, and its lease will tell. */
@@ -164,6 +193,8 @@ export class StoreWorld implements HaWorld {
       priority: row.priority,
       isHa: row.isHa,
       hasLease: leaseOf(store.read, row.id) !== null,
+      failedSince: (restarts.failedSince ??= clock.monotonic()),
+      dependsOn: [],
       recentRestarts: restarts.at.filter(at => clock.monotonic() - at < hour).length,
       lastAttempt: restarts.lastAttempt,
       lastAttemptFailed: restarts.failed > 0,
@@ -209,7 +240,7 @@ export class StoreWorld implements HaWorld {
   #restartsOf(vmId: string): Restarts {
     const known = this.#restarts.get(vmId)
     if (known) return known
-    const fresh: Restarts = { at: [], lastAttempt: null, lastJob: null, failed: 0 }
+    const fresh: Restarts = { at: [], lastAttempt: null, lastJob: null, failed: 0, failedSince: null }
     this.#restarts.set(vmId, fresh)
     return fresh
   }
@@ -221,6 +252,18 @@ export class StoreWorld implements HaWorld {
   powerOff(hostId: string, signal: AbortSignal) {
     return this.#options.power.switch(hostId, 'off', signal)
   }
+
+  awaitKdump(hostId: string, signal: AbortSignal) {
+    return this.#options.power.awaitKdump(hostId, signal)
+  }
+
+  softFence(hostId: string, signal: AbortSignal) {
+    return this.#options.power.restartAgent(hostId, signal)
+  }
+
+  shutOut(hostId: string, signal: AbortSignal) {
+    return this.#options.storageFencing.shutOut(hostId, signal)
+  }
 }
 
 const proofOf = ({ health }: HostDecision['decision']) =>
@@ -231,7 +274,29 @@ function policyOf(row: Cluster): HaPolicy {
     silence: seconds(row.silenceSeconds),
     isFencingEnabled: row.fencingEnabled === 1,
     statusGap: seconds(row.statusGapSeconds),
-    startGrace: seconds(row.startGraceSeconds)
+    startGrace: seconds(row.startGraceSeconds),
+    skipsWhileLeaseLives: row.skipFencingWhileLeaseLives === 1
+  }
+}
+
+/** What people are told of an act, and of what it has shown. */
+function newsOf(action: Action, name: string): { kind: string; text: string } | null {
+  switch (action) {
+    case 'powerOff':
+      return { kind: 'host.fencing', text: `host ${name} is switched off by its power device` }
+    case 'softFence':
+      return {
+        kind: 'host.soft_fencing',
+        text: `the agent of host ${name} is restarted over a second channel`
+      }
+    case 'shutOut':
+      return { kind: 'host.shut_out', text: `host ${name} is shut out of its storage` }
+    case 'reportFalseProof': {
+      const text = `host ${name} was never off, although its power device said so: do not trust the device`
+      return { kind: 'host.false_proof', text }
+    }
+    default:
+      return null
   }
 }
 

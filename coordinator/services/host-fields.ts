@@ -6,6 +6,7 @@ import { Secret } from '../../common/secret.js'
 
 export type WantedDevice = {
   fenceAgent: string
+  order: number
   options: Record<string, string>
   /** An empty value keeps the secret that is there. */
   secrets: Map<string, Secret>
@@ -37,6 +38,7 @@ function readDevice(fields: Fields): WantedDevice {
   }
   return {
     fenceAgent: fields.matching('fenceAgent', /^fence_[a-z0-9_]{1,60}$/, 'must be the name of a fence agent'),
+    order: fields.integer('order', 0, 9),
     options: Object.fromEntries(options),
     secrets: new Map([...secrets].map(([name, value]) => [name, new Secret(value)]))
   }
@@ -45,7 +47,7 @@ function readDevice(fields: Fields): WantedDevice {
 /** What of it may be kept and compared: everything but the values of secrets. */
 export const publicPower = ({ isEnabled, devices }: WantedPower) => ({
   isEnabled,
-  devices: devices.map(({ fenceAgent, options, secrets }) => {
-    return { fenceAgent, options, secretNames: [...secrets.keys()].toSorted() }
+  devices: devices.map(({ fenceAgent, order, options, secrets }) => {
+    return { fenceAgent, order, options, secretNames: [...secrets.keys()].toSorted() }
   })
 })

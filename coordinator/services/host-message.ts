@@ -15,8 +15,9 @@ export type HostNow = {
 export function hostMessage(reader: Reader, host: Host, now: HostNow) {
   const { id, power } = host
   const certificate = currentCertificate(reader, 'HOST', id)
-  const devices = power.devices.map(({ fenceAgent, options, secretNames }) => {
-    return { fenceAgent, options, secretOptions: Object.fromEntries(secretNames.map(name => [name, ''])) }
+  const devices = power.devices.map(({ fenceAgent, order = 0, options, secretNames }) => {
+    const secretOptions = Object.fromEntries(secretNames.map(name => [name, '']))
+    return { fenceAgent, order, options, secretOptions }
   })
   return {
     hostId: id,

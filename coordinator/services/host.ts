@@ -261,7 +261,7 @@ function putPower(tx: Tx, before: Host, power: WantedPower, secrets: Secrets): v
     )
   )
   deleteSecretsBelow(tx, `host/${before.id}`)
-  const devices = power.devices.map(({ fenceAgent, options, secrets: given }, index): FenceDevice => {
+  const devices = power.devices.map(({ fenceAgent, order, options, secrets: given }, index): FenceDevice => {
     const names: string[] = []
     for (const [name, secret] of given) {
       const value = secret.reveal() === '' ? (kept.get(`${index}/${name}`) ?? null) : secret
@@ -269,7 +269,7 @@ function putPower(tx: Tx, before: Host, power: WantedPower, secrets: Secrets): v
       secrets.put(tx, owner(index), name, value)
       names.push(name)
     }
-    return { fenceAgent, options, secretNames: names }
+    return { fenceAgent, order, options, secretNames: names }
   })
   updateHost(tx, before.id, { powerEnabled: bit(power.isEnabled), powerJson: JSON.stringify(devices) })
 }

@@ -7,7 +7,13 @@ import type { HostTable } from './tables.js'
 
 export type Capabilities = HostCapabilities__Output
 /** A fence agent of a host, without its secret options; the names of those are kept to be shown. */
-export type FenceDevice = { fenceAgent: string; options: Record<string, string>; secretNames: string[] }
+export type FenceDevice = {
+  fenceAgent: string
+  /** Absent in rows of earlier versions: 0. */
+  order?: number
+  options: Record<string, string>
+  secretNames: string[]
+}
 
 type Row = Selectable<HostTable>
 export type Host = Omit<Row, 'powerJson' | 'powerEnabled' | 'capabilitiesJson'> & {

@@ -272,7 +272,8 @@ export class HaWorld {
         isFencing: host.fencingUntil !== null
       },
       isConfirmedByOperator: false,
-      isKdumping: false
+      ...{ lastRenewal: null, isKdumping: false, hasKdump: false, canSoftFence: false },
+      storageFence: 'impossible'
     }
   }
 
@@ -361,6 +362,7 @@ export class HaWorld {
         priority: vm.priority,
         isHa: true,
         hasLease: vm.hasLease,
+        ...{ failedSince: seconds(this.now), dependsOn: [] },
         recentRestarts: vm.restarts.filter(at => this.now - at < 3600).length,
         lastAttempt: vm.lastAttempt === null ? null : seconds(vm.lastAttempt),
         lastAttemptFailed: vm.failed > 0,

@@ -3,7 +3,7 @@ import { seconds, type Seconds } from '../../../common/units.js'
 import type { RunFenceAgentRequest } from '../../../proto/generated/types/drover/agent/v1/RunFenceAgentRequest.js'
 import { agentServices } from '../../../proto/load.js'
 import type { Hosts } from '../../jobs/hosts.js'
-import { host, hostsOfCluster, type Host } from '../../store/hosts.js'
+import { host, hostsOfCluster, type FenceDevice, type Host } from '../../store/hosts.js'
 import type { Secrets } from '../../store/secrets.js'
 import type { Store } from '../../store/store.js'
 import type { PowerState } from '../power-reading.js'
@@ -25,6 +25,11 @@ const limits: Record<keyof typeof actions, Seconds> = {
   on: seconds(60)
 }
 
+/** What a device is for: most switch power; one tells of a crash, one restarts the agent. */
+export type DeviceKind = 'power' | 'kdump' | 'agent'
+const kindOf = (fenceAgent: string): DeviceKind =>
+  fenceAgent === 'fence_kdump' ? 'kdump' : fenceAgent === 'fence_drover_agent' ? 'agent' : 'power'
+
 /** The power of hosts, through fence agents on the other hosts of their cluster. */
 export class HostPower {
   readonly #options: HostPowerOptions
@@ -33,22 +38,47 @@ export class HostPower {
     this.#options = options
   }
 
+  /** Whether the host has a device of that kind. */
+  has({ power }: Pick<Host, 'power'>, kind: DeviceKind): boolean {
+    return power.isEnabled && power.devices.some(({ fenceAgent }) => kindOf(fenceAgent) === kind)
+  }
+
   /** One round over all devices of a host; empty where it has none. */
   read(hostId: string, signal: AbortSignal): Promise<PowerState[]> {
-    return readPowerRound(this.#devices(hostId), this.#proxies(hostId), this.#run, signal)
+    return readPowerRound(this.#devices(hostId, 'power'), this.#proxies(hostId), this.#run, signal)
   }
 
   /** The command only; whether it worked, `read` tells. */
   switch(hostId: string, action: 'off' | 'on', signal: AbortSignal): Promise<void> {
-    return switchPower(action, this.#devices(hostId), this.#proxies(hostId), this.#run, signal)
+    return switchPower(action, this.#devices(hostId, 'power'), this.#proxies(hostId), this.#run, signal)
   }
 
-  #devices(hostId: string): PowerDevice[] {
-    const { store, secrets } = this.#options
-    const { power }: Host = host(store.read, hostId)
+  /** Listens on another host for the message of the crash kernel, for as long as its fence agent does. */
+  async awaitKdump(hostId: string, signal: AbortSignal): Promise<boolean> {
+    const [device] = this.#devices(hostId, 'kdump')
+    const [proxy] = this.#proxies(hostId)
+    if (!device || proxy === undefined) return false
+    return (await this.#run(proxy, device, 'off', signal)).succeeded
+  }
+
+  /** Restarts the host's agent by another way than the agent itself. */
+  restartAgent(hostId: string, signal: AbortSignal): Promise<void> {
+    return switchPower('on', this.#devices(hostId, 'agent'), this.#proxies(hostId), this.#run, signal)
+  }
+
+  #devices(hostId: string, kind: DeviceKind): PowerDevice[] {
+    const { power }: Host = host(this.#options.store.read, hostId)
     if (!power.isEnabled) return []
-    return power.devices.map(({ fenceAgent, options, secretNames }, index) => ({
+    return power.devices
+      .map((device, index) => this.#device(hostId, device, index))
+      .filter(({ fenceAgent }) => kindOf(fenceAgent) === kind)
+  }
+
+  #device(hostId: string, { fenceAgent, order = 0, options, secretNames }: FenceDevice, index: number) {
+    const { store, secrets } = this.#options
+    return {
       fenceAgent,
+      order,
       options,
       secretOptions: Object.fromEntries(
         secretNames.flatMap(name => {
@@ -56,7 +86,7 @@ export class HostPower {
           return secret ? [[name, secret] as const] : []
         })
       )
-    }))
+    }
   }
 
   #proxies(hostId: string): string[] {

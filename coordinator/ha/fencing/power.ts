@@ -5,6 +5,8 @@ import type { PowerState } from '../power-reading.js'
 /** One power device of a host, and the fence agent that speaks to it. */
 export type PowerDevice = {
   fenceAgent: string
+  /** Devices of the same order belong together (two supplies); another order is another way to the same end. */
+  order: number
   options: Record<string, string>
   secretOptions: Record<string, Secret>
 }
@@ -19,14 +21,28 @@ export type RunFenceAgent = (
 
 const mostProxies = 3
 
-/** One round over all devices: each through the first proxy that can read it, `unknown` where none can. */
+/** Device by order, lowest first; those of one order together. */
+export function waysOf(devices: readonly PowerDevice[]): PowerDevice[][] {
+  const orders = [...new Set(devices.map(({ order }) => order))].toSorted((a, b) => a - b)
+  return orders.map(wanted => devices.filter(({ order }) => order === wanted))
+}
+
+/**
+ * One round over all devices: each through the first proxy that can read it, `unknown` where none can. A way
+ * whose devices all say off answers for another that nobody can read (a service processor without power says
+ * nothing); "on" is never left out.
+ */
 export async function readPowerRound(
   devices: readonly PowerDevice[],
   proxies: readonly string[],
   run: RunFenceAgent,
   signal: AbortSignal
 ): Promise<PowerState[]> {
-  return Promise.all(devices.map(device => readOne(device, proxies, run, signal)))
+  const ways = await Promise.all(
+    waysOf(devices).map(way => Promise.all(way.map(device => readOne(device, proxies, run, signal))))
+  )
+  const isOff = ways.some(states => states.every(state => state === 'off'))
+  return ways.flat().filter(state => !isOff || state !== 'unknown')
 }
 
 async function readOne(
@@ -46,7 +62,10 @@ async function readOne(
   return 'unknown'
 }
 
-/** The command, to every device at once: a host with two supplies is off only when both are. Says nothing about success. */
+/**
+ * The command: to every device of the first way at once, for a host with two supplies is off only when both
+ * are; where that fails, to those of the next. Says nothing about success.
+ */
 export async function switchPower(
   action: 'off' | 'on',
   devices: readonly PowerDevice[],
@@ -54,7 +73,17 @@ export async function switchPower(
   run: RunFenceAgent,
   signal: AbortSignal
 ): Promise<void> {
-  await Promise.all(devices.map(device => switchOne(action, device, proxies, run, signal)))
+  let failure: Fault | null = null
+  for (const way of waysOf(devices)) {
+    try {
+      await Promise.all(way.map(device => switchOne(action, device, proxies, run, signal)))
+      return
+    } catch (error) {
+      if (signal.aborted || !(error instanceof Fault)) throw error
+      failure = error
+    }
+  }
+  if (failure) throw failure
 }
 
 async function switchOne(

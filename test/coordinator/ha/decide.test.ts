@@ -3,12 +3,12 @@ import { seconds } from '../../../common/units.js'
 import {
   decide,
   defaultHaPolicy,
-  whyNotFence,
   type ClusterObservation,
   type HaPolicy,
   type HostHealth,
   type HostObservation
 } from '../../../coordinator/ha/decide.js'
+import { whyNotFence, whyNotStorageFence } from '../../../coordinator/ha/fence-gates.js'
 
 const heard: HostObservation = {
   isHeard: true,
@@ -18,7 +18,8 @@ const heard: HostObservation = {
   vmCount: 2,
   power: { hasDevices: true, offSince: null, lastOffRead: null, isFencing: false },
   isConfirmedByOperator: false,
-  isKdumping: false
+  ...{ lastRenewal: null, hasKdump: false, isKdumping: false, canSoftFence: false },
+  storageFence: 'impossible'
 }
 const silent: HostObservation = { ...heard, isHeard: false }
 const quiet: ClusterObservation = { hosts: 4, silentHosts: 1, fencing: 0, coordinatorUptime: seconds(10_000) }
@@ -34,7 +35,8 @@ function simulate(script: Script, until: number, policy: HaPolicy = defaultHaPol
     script[now]?.(world)
     const next = decide(health, world.host, world.cluster, policy, seconds(now))
     if (next.health.kind !== health.kind) trail.push(`${now}s ${health.kind} -> ${next.health.kind}`)
-    for (const action of next.actions) if (action !== 'readPower') trail.push(`${now}s ${action}`)
+    for (const action of next.actions)
+      if (action !== 'readPower' && action !== 'awaitKdump') trail.push(`${now}s ${action}`)
     health = next.health
   }
   return trail
@@ -107,7 +109,10 @@ t.test('the word of a person is proof', async t => {
   ])
 })
 
-const responsive = { kind: 'non_responsive', since: seconds(0), lastFence: null, fences: 0 } as const
+const responsive: HostHealth & { kind: 'non_responsive' } = {
+  ...{ kind: 'non_responsive' as const, since: seconds(0), lastFence: null, fences: 0 },
+  ...{ softFence: null, isShutOut: false }
+}
 const failing: HostObservation = { ...silent, lease: 'failing' }
 const gates: Array<
   [why: string, host: HostObservation, cluster: ClusterObservation, policy: HaPolicy, expected: RegExp]
@@ -136,7 +141,14 @@ const gates: Array<
     defaultHaPolicy,
     /half of the cluster/
   ],
-  ['another host is being fenced', failing, { ...quiet, fencing: 1 }, defaultHaPolicy, /another host/]
+  ['another host is being fenced', failing, { ...quiet, fencing: 1 }, defaultHaPolicy, /another host/],
+  [
+    'the device is at work',
+    { ...failing, power: { ...failing.power, isFencing: true } },
+    quiet,
+    defaultHaPolicy,
+    /at work/
+  ]
 ]
 for (const [why, host, cluster, policy, expected] of gates) {
   t.test(`no off command while ${why}`, async t => {
@@ -150,4 +162,121 @@ t.test('one of two hosts may be fenced: half is not suspicious below two silent 
     whyNotFence(responsive, failing, { ...quiet, hosts: 2, silentHosts: 1 }, defaultHaPolicy, seconds(9)),
     null
   )
+})
+
+t.test('a crash kernel has 30 s to tell before the off command, and its word is proof', async t => {
+  const trail = simulate({ 0: ({ host }) => Object.assign(host, { hasKdump: true, lease: 'failing' }) }, 120)
+  t.strictSame(trail.slice(3), ['61s restartLeasedVms', '91s powerOff'])
+  const told = simulate(
+    {
+      0: ({ host }) => Object.assign(host, { hasKdump: true, lease: 'failing' }),
+      20: ({ host }) => (host.isKdumping = true)
+    },
+    120
+  )
+  t.strictSame(told.slice(1), ['20s connecting -> proven_stopped', '20s markVmsUnknown', '20s restartAllVms'])
+})
+
+t.test('a crash message is listened for from the first moment, until it came', async t => {
+  const host = { ...silent, hasKdump: true }
+  const { actions } = decide({ kind: 'up' }, host, quiet, defaultHaPolicy, seconds(0))
+  t.strictSame(actions, ['readPower', 'awaitKdump'])
+})
+
+t.test('the agent is restarted over a second channel before anything is switched off, once', async t => {
+  const trail = simulate({ 0: ({ host }) => (host.canSoftFence = true) }, 500)
+  t.strictSame(trail.slice(3), ['61s restartLeasedVms', '62s softFence'])
+})
+
+t.test('a restarted agent has 60 s to answer, unless its lease shows that the host dies', async t => {
+  const policy = { ...defaultHaPolicy, skipsWhileLeaseLives: false }
+  const alive = simulate({ 0: ({ host }) => (host.canSoftFence = true) }, 130, policy)
+  t.strictSame(alive.slice(4), ['62s softFence', '122s powerOff'])
+  const dying = simulate(
+    { 0: ({ host }) => Object.assign(host, { canSoftFence: true, lease: 'failing' }) },
+    70,
+    policy
+  )
+  t.strictSame(dying.slice(4), ['62s softFence', '63s powerOff'])
+})
+
+t.test('where the policy says so, a lease that lives does not hold the off command back', async t => {
+  const trail = simulate({}, 70, { ...defaultHaPolicy, skipsWhileLeaseLives: false })
+  t.strictSame(trail.slice(3), ['61s restartLeasedVms', '62s powerOff'])
+})
+
+t.test('a renewal after the first read that says off takes the proof away', async t => {
+  const trail = simulate(
+    {
+      4: ({ host }) => (host.power = off(4)),
+      5: ({ host }) => {
+        host.power = { ...off(4), lastOffRead: seconds(5) }
+        host.lastRenewal = seconds(5)
+      }
+    },
+    30
+  )
+  t.strictSame(trail, ['0s up -> connecting'])
+})
+
+t.test(
+  'a host that was proven off, and is heard without having booted, shows that its device lies',
+  async t => {
+    const stopped = { kind: 'proven_stopped', proof: 'power_off' } as const
+    t.strictSame(decide(stopped, heard, quiet, defaultHaPolicy, seconds(9)).actions, ['reportFalseProof'])
+    const booted = { ...heard, hasNewBoot: true }
+    t.strictSame(decide(stopped, booted, quiet, defaultHaPolicy, seconds(9)).actions, [])
+    const told = { kind: 'proven_stopped', proof: 'operator' } as const
+    t.strictSame(decide(told, heard, quiet, defaultHaPolicy, seconds(9)).actions, [])
+  }
+)
+
+t.test('a host without power device is shut out of storage, and only the VMs there restart', async t => {
+  const trail = simulate(
+    {
+      0: ({ host }) => {
+        host.power.hasDevices = false
+        host.storageFence = 'possible'
+      },
+      90: ({ host }) => (host.lease = 'failing'),
+      95: ({ host }) => (host.storageFence = 'done')
+    },
+    400
+  )
+  t.strictSame(trail.slice(4), ['90s shutOut', '95s restartFencedVms'])
+})
+
+const noDevice: HostObservation = {
+  ...{ ...failing, storageFence: 'possible' },
+  power: { ...failing.power, hasDevices: false }
+}
+const storageGates: Array<
+  [why: string, host: HostObservation, cluster: ClusterObservation, policy: HaPolicy, expected: RegExp | null]
+> = [
+  ['nothing speaks against it', noDevice, quiet, defaultHaPolicy, null],
+  ['there is no such storage', { ...noDevice, storageFence: 'impossible' }, quiet, defaultHaPolicy, /cannot/],
+  ['fencing is off', noDevice, quiet, { ...defaultHaPolicy, isFencingEnabled: false }, /switched off/],
+  ['its power can be switched', { ...failing, storageFence: 'possible' }, quiet, defaultHaPolicy, /power/],
+  [
+    'the coordinator has just started',
+    noDevice,
+    { ...quiet, coordinatorUptime: seconds(9) },
+    defaultHaPolicy,
+    /started/
+  ],
+  ['its lease lives', { ...noDevice, lease: 'live' }, quiet, defaultHaPolicy, /lease/],
+  ['half of the hosts are silent', noDevice, { ...quiet, silentHosts: 2 }, defaultHaPolicy, /half/]
+]
+for (const [why, host, cluster, policy, expected] of storageGates) {
+  t.test(`a host is ${expected ? 'not ' : ''}shut out of storage while ${why}`, async t => {
+    const obstacle = whyNotStorageFence(responsive, host, cluster, policy, seconds(100))
+    if (expected === null) t.equal(obstacle, null)
+    else t.match(obstacle ?? '', expected)
+  })
+}
+
+t.test('a host whose power two commands could not switch is shut out of storage', async t => {
+  const host = { ...failing, storageFence: 'possible' as const }
+  const tried = { ...responsive, lastFence: seconds(0), fences: 2 }
+  t.equal(whyNotStorageFence(tried, host, quiet, defaultHaPolicy, seconds(100)), null)
 })

@@ -11,7 +11,9 @@ import type { FailedVm } from '../../../coordinator/ha/restart-policy.js'
 const stop = new AbortController().signal
 
 /** A cluster of one watched host; what the loop commits and orders is kept as a log. */
-function world(change: { power?: () => Promise<PowerState[]>; failed?: () => FailedVm[] } = {}) {
+function world(
+  change: { power?: () => Promise<PowerState[]>; failed?: () => FailedVm[]; kdump?: boolean } = {}
+) {
   let now = 0
   const trail: string[] = []
   const host: WatchedHost = {
@@ -26,8 +28,9 @@ function world(change: { power?: () => Promise<PowerState[]>; failed?: () => Fai
       managesStorageDomain: false,
       vmCount: 0,
       isConfirmedByOperator: false,
-      isKdumping: false
-    }
+      ...{ lastRenewal: null, hasKdump: false, canSoftFence: false }
+    },
+    canBeShutOut: false
   }
   const outside: HaWorld = {
     uptime: () => seconds(10_000),
@@ -44,7 +47,10 @@ function world(change: { power?: () => Promise<PowerState[]>; failed?: () => Fai
     },
     restart: vmIds => void trail.push(`${now}s restart ${vmIds.join(' ')}`),
     readPower: change.power ?? (async () => ['on']),
-    powerOff: async () => void trail.push(`${now}s command`)
+    powerOff: async () => void trail.push(`${now}s command`),
+    awaitKdump: async () => change.kdump ?? false,
+    softFence: async () => void trail.push(`${now}s agent restarted`),
+    shutOut: async () => void trail.push(`${now}s storage taken`)
   }
   const clock: Clock = {
     monotonic: () => seconds(now),
@@ -102,7 +108,7 @@ t.test('nothing is written down while nothing changes', async t => {
 t.test('a VM that died is restarted', async t => {
   const failed = { vmId: 'v', name: 'v', priority: 1, isHa: true, hasLease: true, recentRestarts: 0 }
   const vm: FailedVm = {
-    ...failed,
+    ...{ ...failed, failedSince: seconds(0), dependsOn: [] },
     lastAttempt: null,
     lastAttemptFailed: false,
     failedAttempts: 0,
@@ -112,4 +118,30 @@ t.test('a VM that died is restarted', async t => {
   Object.assign(host.seen, { isHeard: true })
   await run(0)
   t.strictSame(trail, ['0s restart v'])
+})
+
+t.test('the word of the crash kernel proves that the host stopped', async t => {
+  const { host, trail, run } = world({ kdump: true })
+  Object.assign(host.seen, { hasKdump: true })
+  await run(5)
+  t.strictSame(trail, ['0s connecting awaitKdump', '1s proven_stopped markVmsUnknown restartAllVms'])
+})
+
+t.test('an agent is restarted over its second channel', async t => {
+  const { host, trail, run } = world()
+  Object.assign(host.seen, { canSoftFence: true, lease: 'live' })
+  await run(100)
+  t.strictSame(trail.slice(2), ['61s non_responsive softFence', '61s agent restarted', '62s non_responsive'])
+})
+
+t.test('a host without power device is shut out of its storage, and its VMs there restart', async t => {
+  const { host, trail, run } = world()
+  Object.assign(host, { hasPowerDevices: false, canBeShutOut: true })
+  await run(100)
+  t.strictSame(trail.slice(2), [
+    '61s non_responsive shutOut',
+    '61s storage taken',
+    '62s non_responsive restartFencedVms',
+    '63s non_responsive'
+  ])
 })

@@ -8,6 +8,7 @@ const vm = (vmId: string, change: Partial<FailedVm> = {}): FailedVm => ({
   priority: 50,
   isHa: true,
   hasLease: true,
+  ...{ failedSince: seconds(0), dependsOn: [] },
   recentRestarts: 0,
   lastAttempt: null,
   lastAttemptFailed: false,
@@ -18,9 +19,10 @@ const vm = (vmId: string, change: Partial<FailedVm> = {}): FailedVm => ({
 const kinds = (vms: FailedVm[], free: number, now: number) =>
   decideRestarts(vms, free, seconds(now)).map(({ vmId, kind }) => `${vmId} ${kind}`)
 
-t.test('VMs restart by priority, as many at once as allowed', async t => {
+t.test('VMs of the highest priority restart first, as many at once as allowed', async t => {
   const vms = [vm('low', { priority: 100 }), vm('b'), vm('a'), vm('high', { priority: 1 })]
-  t.strictSame(kinds(vms, 2, 0), ['high restart', 'a restart', 'b wait', 'low wait'])
+  t.strictSame(kinds(vms, 2, 0), ['high restart', 'a wait', 'b wait', 'low wait'])
+  t.strictSame(kinds([vm('c'), vm('b'), vm('a')], 2, 0), ['a restart', 'b restart', 'c wait'])
 })
 
 const cases: Array<[why: string, change: Partial<FailedVm>, now: number, expected: string]> = [
@@ -49,3 +51,35 @@ for (const [why, change, now, expected] of cases) {
     t.strictSame(kinds([vm('v', change)], 20, now), [`v ${expected}`])
   })
 }
+
+const first = { priority: 1 }
+const ahead: Array<[why: string, high: Partial<FailedVm>, now: number, expected: string]> = [
+  ['is being started', { ...first, hasJob: true }, 0, 'wait'],
+  [
+    'has failed to start',
+    { ...first, lastAttempt: seconds(0), lastAttemptFailed: true, failedAttempts: 1 },
+    1,
+    'restart'
+  ],
+  ['stays down after ten restarts', { ...first, recentRestarts: 10 }, 0, 'restart'],
+  ['is not highly available', { ...first, isHa: false }, 0, 'restart'],
+  ['has been on its way for 10 min', { ...first, hasJob: true }, 600, 'restart']
+]
+for (const [why, high, now, expected] of ahead) {
+  t.test(`a VM of lower priority: ${expected}, when the higher one ${why}`, async t => {
+    t.equal(kinds([vm('high', high), vm('low')], 20, now)[1], `low ${expected}`)
+  })
+}
+
+t.test('a VM waits for those it depends on, whatever the priorities', async t => {
+  const web = vm('web', { priority: 1, dependsOn: ['db'] })
+  t.strictSame(kinds([web, vm('db', { priority: 1 })], 20, 0), ['db restart', 'web wait'])
+  t.strictSame(kinds([web], 20, 0), ['web restart'])
+  t.strictSame(kinds([web, vm('db', { priority: 1 })], 20, 600), ['db restart', 'web restart'])
+})
+
+t.test('VMs that depend on each other in a circle start all the same, after 10 min', async t => {
+  const circle = [vm('a', { dependsOn: ['b'] }), vm('b', { dependsOn: ['a'] })]
+  t.strictSame(kinds(circle, 20, 599), ['a wait', 'b wait'])
+  t.strictSame(kinds(circle, 20, 600), ['a restart', 'b restart'])
+})
