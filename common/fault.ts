@@ -32,12 +32,20 @@ const table = {
     'Check the libvirtd service of the host; the agent reconnects by itself.'
   ],
   LIMIT: ['RESOURCE_EXHAUSTED', 'Wait until running work ends, then try again.'],
+  LUN_IN_USE: [
+    'FAILED_PRECONDITION',
+    'Choose a free LUN (`drover host luns`); what may be overwritten needs an explicit override.'
+  ],
   NOT_ENROLLED: ['FAILED_PRECONDITION', 'Enrol the host: `drover host create`, then `drover-agent enrol`.'],
   NOT_FOUND: ['NOT_FOUND', 'Check the id or name; list what exists.'],
   NOT_MANAGER: ['FAILED_PRECONDITION', 'Ask the host that manages the storage domain.'],
   NO_HOST: ['FAILED_PRECONDITION', 'No host can take the VM; `drover vm why` names the reason for each.'],
   NO_SPACE: ['RESOURCE_EXHAUSTED', 'Free space, or use another storage domain.'],
   PERMISSION_DENIED: ['PERMISSION_DENIED', 'Use an identity with the role that the method asks for.'],
+  QUOTA_EXCEEDED: [
+    'RESOURCE_EXHAUSTED',
+    'Give back what is not needed, or ask for a larger quota; `drover quota show` has the figures.'
+  ],
   RECOVERING: ['UNAVAILABLE', 'The daemon has just started; try again in a moment.'],
   REQUEST_ID_REUSED: ['ALREADY_EXISTS', 'Use a new request id for a new request.'],
   STALE_COORDINATOR: ['ABORTED', 'A newer coordinator rules; stop this one.'],
@@ -45,6 +53,11 @@ const table = {
   STALE_GENERATION: ['ABORTED', 'The command was made for an earlier life of the host or VM; read it again.'],
   STORAGE_DOMAIN_FULL: ['RESOURCE_EXHAUSTED', 'Free space in the storage domain, or extend it.'],
   STORAGE_DOMAIN_UNRESPONSIVE: ['UNAVAILABLE', 'The storage does not answer; check it. VMs are not touched.'],
+  STORAGE_LOGIN_REFUSED: [
+    'FAILED_PRECONDITION',
+    "Check CHAP user and secret, and the target's list of initiators."
+  ],
+  STORAGE_UNREACHABLE: ['UNAVAILABLE', 'Check the address, the network and the storage server.'],
   STORE_FULL: ['RESOURCE_EXHAUSTED', 'Free space on the local disk of the daemon; it recovers by itself.'],
   UNAUTHENTICATED: ['UNAUTHENTICATED', 'Use a certificate that this installation issued.'],
   UNSUPPORTED: ['UNIMPLEMENTED', 'This version cannot do that.'],

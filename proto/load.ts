@@ -9,6 +9,7 @@ import type { StorageServiceDefinition as AgentStorage } from './generated/types
 import type { TaskServiceDefinition as AgentTask } from './generated/types/drover/agent/v1/TaskService.js'
 import type { VmServiceDefinition as AgentVm } from './generated/types/drover/agent/v1/VmService.js'
 import type { WatchServiceDefinition as AgentWatch } from './generated/types/drover/agent/v1/WatchService.js'
+import type { AffinityGroupServiceDefinition as AffinityGroup } from './generated/types/drover/v1/AffinityGroupService.js'
 import type { ClusterServiceDefinition as Cluster } from './generated/types/drover/v1/ClusterService.js'
 import type { CoordinatorServiceDefinition as Coordinator } from './generated/types/drover/v1/CoordinatorService.js'
 import type { DiskServiceDefinition as Disk } from './generated/types/drover/v1/DiskService.js'
@@ -16,6 +17,8 @@ import type { EnrolmentServiceDefinition as Enrolment } from './generated/types/
 import type { EventServiceDefinition as Event } from './generated/types/drover/v1/EventService.js'
 import type { HostServiceDefinition as Host } from './generated/types/drover/v1/HostService.js'
 import type { JobServiceDefinition as Job } from './generated/types/drover/v1/JobService.js'
+import type { PlacementPolicyServiceDefinition as PlacementPolicy } from './generated/types/drover/v1/PlacementPolicyService.js'
+import type { QuotaServiceDefinition as Quota } from './generated/types/drover/v1/QuotaService.js'
 import type { SnapshotServiceDefinition as Snapshot } from './generated/types/drover/v1/SnapshotService.js'
 import type { StorageDomainServiceDefinition as StorageDomain } from './generated/types/drover/v1/StorageDomainService.js'
 import type { TemplateServiceDefinition as Template } from './generated/types/drover/v1/TemplateService.js'
@@ -62,6 +65,7 @@ export const agentServices = {
 
 /** What the coordinator offers. */
 export const coordinatorServices = {
+  affinityGroup: service<AffinityGroup>('drover.v1.AffinityGroupService'),
   cluster: service<Cluster>('drover.v1.ClusterService'),
   coordinator: service<Coordinator>('drover.v1.CoordinatorService'),
   disk: service<Disk>('drover.v1.DiskService'),
@@ -69,6 +73,8 @@ export const coordinatorServices = {
   event: service<Event>('drover.v1.EventService'),
   host: service<Host>('drover.v1.HostService'),
   job: service<Job>('drover.v1.JobService'),
+  placementPolicy: service<PlacementPolicy>('drover.v1.PlacementPolicyService'),
+  quota: service<Quota>('drover.v1.QuotaService'),
   snapshot: service<Snapshot>('drover.v1.SnapshotService'),
   storageDomain: service<StorageDomain>('drover.v1.StorageDomainService'),
   template: service<Template>('drover.v1.TemplateService'),

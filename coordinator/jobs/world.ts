@@ -7,8 +7,13 @@ import type { Hosts } from './hosts.js'
 /** What was last measured, where anything was. */
 export type Loads = {
   memoryAvailable(hostId: string): Bytes | null
-  /** Percent of one host CPU. */
+  /** Percent of one host CPU, smoothed. */
   cpuPercent(vmId: string): number | null
+  swapUsed(hostId: string): Bytes | null
+  /** Percent of all CPUs of the host, smoothed. */
+  hostCpuPercent(hostId: string): number | null
+  /** For how long without a break the host's CPUs have been busier than so many percent. */
+  secondsAbove(hostId: string, percent: number): number
 }
 
 /** What jobs work with. */

@@ -1,4 +1,5 @@
 import { bytes, MiB, type Bytes } from '../../common/units.js'
+import { builtInPolicies, type Policy } from './policy.js'
 
 // What a decision is made from: one consistent look at a cluster. Plain data, so that a recorded one can
 // be replayed and a simulator can invent one.
@@ -13,6 +14,9 @@ export type VmLoad = {
   isHa: boolean
 }
 
+/** A NUMA node of a host, as far as the placement of pinned memory needs it. */
+export type NumaNode = { cpus: number; memoryFree: Bytes }
+
 export type SchedulableHost = {
   hostId: string
   name: string
@@ -23,6 +27,9 @@ export type SchedulableHost = {
   cpus: number
   memory: Bytes
   memoryAvailable: Bytes
+  swapUsed: Bytes
+  /** For how many seconds without a break its CPUs were busier than the policy wants. */
+  overloadedSeconds: number
   cpuModel: string
   usableCpuModels: readonly string[]
   machineTypes: readonly string[]
@@ -30,6 +37,11 @@ export type SchedulableHost = {
   isKvm: boolean
   hasHaLeases: boolean
   hasUefi: boolean
+  /** Free huge pages by their size in KiB. */
+  hugePages: Readonly<Record<string, number>>
+  numaNodes: readonly NumaNode[]
+  /** Devices that a VM can be given for itself and that none has. */
+  hostDevices: readonly string[]
   /** Storage domains that this host has active now. */
   storageDomainIds: readonly string[]
   /** How many storage domains it manages: each counts as a VM of one CPU. */
@@ -39,9 +51,22 @@ export type SchedulableHost = {
   pending: readonly VmLoad[]
 }
 
-export type SchedulingPolicy = {
-  cpuFactor: number
-  memoryFactor: number
+/** VMs that belong together or apart, and hosts that they belong on or off. Labels are resolved already. */
+export type AffinityGroup = {
+  groupId: string
+  name: string
+  /** Higher ones matter more. */
+  priority: number
+  vmRule: 'none' | 'positive' | 'negative'
+  /** Whether the rule must never be broken, or only should not. */
+  vmIsHard: boolean
+  hostRule: 'none' | 'positive' | 'negative'
+  hostIsHard: boolean
+  vmIds: readonly string[]
+  hostIds: readonly string[]
+}
+
+export type SchedulingPolicy = Policy & {
   /** Memory that may be promised, in percent of physical memory. */
   memoryOvercommitPercent: number
   /** Virtual CPUs that may be promised, in percent of logical CPUs. */
@@ -49,33 +74,46 @@ export type SchedulingPolicy = {
 }
 
 export const defaultPolicy: SchedulingPolicy = {
-  cpuFactor: 2,
-  memoryFactor: 1,
+  ...builtInPolicies.none,
   memoryOvercommitPercent: 100,
   cpuOvercommitPercent: 1000
 }
 
-export type ClusterSnapshot = { policy: SchedulingPolicy; hosts: readonly SchedulableHost[] }
+export type ClusterSnapshot = {
+  policy: SchedulingPolicy
+  hosts: readonly SchedulableHost[]
+  affinity: readonly AffinityGroup[]
+}
+
+/** What a VM asks of a host. */
+export type WantedVm = {
+  vmId: string
+  name: string
+  vcpus: number
+  memory: Bytes
+  /** Named model, or empty for the host's own. */
+  cpuModel: string
+  /** Pinned at the first start; empty before. */
+  machineType: string
+  needsUefi: boolean
+  needsLease: boolean
+  bridges: readonly string[]
+  storageDomainIds: readonly string[]
+  pinnedHostIds: readonly string[]
+  isHa: boolean
+  /** Percent of one host CPU that it uses now, or null where nobody knows. */
+  cpuPercent: number | null
+  /** Size in KiB of the huge pages that its memory lies in; 0 for ordinary memory. */
+  hugePageKib: number
+  /** Memory of each of its NUMA nodes, where they must lie on one node of the host each. */
+  numaNodes: readonly Bytes[]
+  hostDevices: readonly string[]
+}
 
 /** A VM that looks for a host. */
 export type PlacementRequest = {
   purpose: 'start' | 'migrate' | 'restart'
-  vm: {
-    vmId: string
-    name: string
-    vcpus: number
-    memory: Bytes
-    /** Named model, or empty for the host's own. */
-    cpuModel: string
-    /** Pinned at the first start; empty before. */
-    machineType: string
-    needsUefi: boolean
-    needsLease: boolean
-    bridges: readonly string[]
-    storageDomainIds: readonly string[]
-    pinnedHostIds: readonly string[]
-    isHa: boolean
-  }
+  vm: WantedVm
   /** Where it runs now: never a destination, and the CPU to be compatible with. */
   currentHostId: string | null
   /** Preferred when it passes all filters: after a crash of QEMU, where the VM was. */
@@ -84,6 +122,55 @@ export type PlacementRequest = {
   onlyHostId: string | null
   /** Hosts that failed in this job already, with the reason. */
   excluded: ReadonlyMap<string, string>
+  /** Rules between VMs are only wishes: its host is being emptied, or was lost. */
+  isRelaxed: boolean
+}
+
+/** A host that nothing is known of beyond its name: what a snapshot's maker fills in. */
+export const emptyHost: SchedulableHost = {
+  hostId: '',
+  name: '',
+  status: 'up',
+  problem: '',
+  cpus: 0,
+  memory: bytes(0),
+  memoryAvailable: bytes(0),
+  swapUsed: bytes(0),
+  overloadedSeconds: 0,
+  cpuModel: '',
+  usableCpuModels: [],
+  machineTypes: [],
+  bridges: [],
+  isKvm: false,
+  hasHaLeases: false,
+  hasUefi: false,
+  hugePages: {},
+  numaNodes: [],
+  hostDevices: [],
+  storageDomainIds: [],
+  managedStorageDomains: 0,
+  running: [],
+  pending: []
+}
+
+/** A VM that asks for nothing. */
+export const emptyVm: WantedVm = {
+  vmId: '',
+  name: '',
+  vcpus: 1,
+  memory: bytes(0),
+  cpuModel: '',
+  machineType: '',
+  needsUefi: false,
+  needsLease: false,
+  bridges: [],
+  storageDomainIds: [],
+  pinnedHostIds: [],
+  isHa: false,
+  cpuPercent: null,
+  hugePageKib: 0,
+  numaNodes: [],
+  hostDevices: []
 }
 
 /** QEMU's own need beside the guest's memory: page tables, per-CPU state, video (platform practice of oVirt). */
@@ -97,18 +184,9 @@ export const memoryNeeded = ({ vcpus, memory }: { vcpus: number; memory: Bytes }
 /** Memory the host keeps for itself. */
 export const hostReserve: Bytes = MiB(321)
 
+/** CPU in use by a VM, in percent of one CPU; what was never measured is taken as 10 % per virtual CPU. */
+export const cpuOf = ({ vcpus, cpuPercent }: { vcpus: number; cpuPercent: number | null }) =>
+  cpuPercent ?? 10 * vcpus
+
 export const committedMemory = (host: SchedulableHost): number =>
   [...host.running, ...host.pending].reduce((sum, vm) => sum + memoryNeeded(vm), 0)
-
-export const pendingMemory = (host: SchedulableHost): number =>
-  host.pending.reduce((sum, vm) => sum + memoryNeeded(vm), 0)
-
-export const promisedCpus = (host: SchedulableHost): number =>
-  [...host.running, ...host.pending].reduce((sum, vm) => sum + vm.vcpus, 0)
-
-/** CPU in use, in percent of one CPU; what was never measured is taken as 10 % per virtual CPU. */
-export function cpuLoad(host: SchedulableHost): number {
-  const vms = [...host.running, ...host.pending]
-  const measured = vms.reduce((sum, vm) => sum + (vm.cpuPercent ?? 10 * vm.vcpus), 0)
-  return measured + 100 * host.managedStorageDomains
-}

@@ -4,7 +4,10 @@ import { sql, type Reader } from './query.js'
 
 // Objects are found by id, or by name where that is unique.
 
-const tables = ['cluster', 'host', 'storageDomain', 'disk', 'template', 'vm', 'snapshot'] as const
+const tables = [
+  ...(['cluster', 'host', 'storageDomain', 'disk', 'template', 'vm', 'snapshot'] as const),
+  ...(['placementPolicy', 'affinityGroup', 'quota'] as const)
+] as const
 export type Named = (typeof tables)[number]
 
 const words: Record<Named, string> = {
@@ -14,7 +17,10 @@ const words: Record<Named, string> = {
   disk: 'disk',
   template: 'template',
   vm: 'VM',
-  snapshot: 'snapshot'
+  snapshot: 'snapshot',
+  placementPolicy: 'placement policy',
+  affinityGroup: 'affinity group',
+  quota: 'quota'
 }
 
 /** The id behind an id or a name; NOT_FOUND where there is none, WRONG_STATE where there are several. */
@@ -24,7 +30,7 @@ export function resolveId(reader: Reader, table: Named, idOrName: string): strin
   const [first] = found
   if (!first) throw notFound(table, idOrName)
   if (found.length > 1) {
-    throw new Fault('WRONG_STATE', `several ${words[table]}s have the name ${idOrName}: use the id`)
+    throw new Fault('WRONG_STATE', `more than one ${words[table]} has the name ${idOrName}: use the id`)
   }
   return first.id
 }

@@ -23,6 +23,12 @@ export type ClusterTable = {
   statusGapSeconds: number
   skipFencingWhileLeaseLives: Bit
   startGraceSeconds: number
+  /** Name of a built-in policy, or id of one that was made. */
+  policyId: Generated<string>
+  haReservedHosts: Generated<number>
+  /** What the last look at the reservation said. */
+  reservationJson: string | null
+  schedulesJson: Generated<string>
   version: Generated<number>
   created: number
 }
@@ -71,6 +77,10 @@ export type HostTable = {
   bootId: Generated<string>
   agentVersion: Generated<string>
   capabilitiesJson: string | null
+  /** Power saving leaves it alone. */
+  keepsPower: Generated<Bit>
+  /** Power saving has put it to rest, and wakes it. */
+  rested: Generated<Bit>
   lastSeen: number | null
   version: Generated<number>
   created: number
@@ -385,6 +395,83 @@ export type DecisionTable = {
   verdictsJson: string
   summary: string
   jobId: string
+  /** What it was made from, while that is kept. */
+  recordId: number | null
+  /** Which of the requests of the record. */
+  ordinal: Generated<number>
+}
+
+/** Inputs of one decision, or of many that were made together: JSON, deflated. */
+export type DecisionRecordTable = { id: Generated<number>; time: number; inputs: Buffer }
+
+export type ClusterDecisionKind = 'balance' | 'affinity' | 'power_saver' | 'reservation'
+export type ClusterDecisionTable = {
+  id: Generated<number>
+  clusterId: string
+  time: number
+  kind: ClusterDecisionKind
+  summary: string
+  inputsJson: string
+}
+
+export type PlacementPolicyTable = {
+  id: string
+  name: string
+  description: string
+  /** Everything of scheduler/policy.ts but the name. */
+  rulesJson: string
+  version: Generated<number>
+  created: number
+}
+
+export type AffinityRule = 'none' | 'positive' | 'negative'
+export type AffinityGroupTable = {
+  id: string
+  name: string
+  description: string
+  clusterId: string
+  priority: number
+  vmRule: AffinityRule
+  vmIsHard: Bit
+  hostRule: AffinityRule
+  hostIsHard: Bit
+  version: Generated<number>
+  created: number
+}
+export type AffinityMemberKind = 'vm' | 'host' | 'vmLabel' | 'hostLabel'
+export type AffinityMemberTable = { groupId: string; kind: AffinityMemberKind; member: string }
+export type VmLabelTable = { vmId: string; label: string }
+export type HostLabelTable = { hostId: string; label: string }
+
+export type QuotaTable = {
+  id: string
+  name: string
+  description: string
+  thresholdPercent: number
+  gracePercent: number
+  version: Generated<number>
+  created: number
+}
+/** Null is no limit; an empty objectId stands for all clusters or storage domains together. */
+export type QuotaLimitTable = {
+  quotaId: string
+  kind: 'cluster' | 'storageDomain'
+  objectId: string
+  vcpus: number | null
+  memoryBytes: number | null
+  storageBytes: number | null
+}
+export type QuotaConsumerTable = { quotaId: string; consumer: string }
+export type VmQuotaTable = { vmId: string; quotaId: string }
+export type DiskQuotaTable = { diskId: string; quotaId: string }
+
+export type CapacityKind = 'memory' | 'cpu' | 'storage'
+export type CapacitySampleTable = {
+  kind: CapacityKind
+  objectId: string
+  time: number
+  used: number
+  total: number
 }
 
 /** What the HA loop decided about a host, with its inputs. */
@@ -429,6 +516,19 @@ export type Tables = {
   audit: AuditTable
   auditAnchor: AuditAnchorTable
   decision: DecisionTable
+  decisionRecord: DecisionRecordTable
+  clusterDecision: ClusterDecisionTable
+  placementPolicy: PlacementPolicyTable
+  affinityGroup: AffinityGroupTable
+  affinityMember: AffinityMemberTable
+  vmLabel: VmLabelTable
+  hostLabel: HostLabelTable
+  quota: QuotaTable
+  quotaLimit: QuotaLimitTable
+  quotaConsumer: QuotaConsumerTable
+  vmQuota: VmQuotaTable
+  diskQuota: DiskQuotaTable
+  capacitySample: CapacitySampleTable
   hostDecision: HostDecisionTable
   secret: SecretTable
 }

@@ -91,7 +91,10 @@ export async function fixture({
   const folder = path === '' ? await mkdtemp(join(tmpdir(), 'drover-jobs-')) : null
   const store = await Store.open(path || join(folder ?? '', 'store.db'), log)
   observe(store, world)
-  const loads: Loads = { memoryAvailable: () => null, cpuPercent: () => null }
+  const loads: Loads = {
+    ...{ memoryAvailable: () => null, cpuPercent: () => null, swapUsed: () => null },
+    ...{ hostCpuPercent: () => null, secondsAbove: () => 0 }
+  }
   const power = powerOf(world)
   const { jobs } = registerJobs({ store, hosts, power, loads, clock, log, epoch: 1 })
   if (start) jobs.start()

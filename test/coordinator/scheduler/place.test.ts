@@ -1,67 +1,17 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { GiB, MiB } from '../../../common/units.js'
+import { bytes, GiB, MiB } from '../../../common/units.js'
 import {
+  committedMemory,
   defaultPolicy,
   memoryNeeded,
-  committedMemory,
-  type ClusterSnapshot,
   type PlacementRequest,
   type SchedulableHost
 } from '../../../coordinator/scheduler/cluster.js'
+import { builtInPolicies } from '../../../coordinator/scheduler/policy.js'
 import { place } from '../../../coordinator/scheduler/place.js'
 import { summarize } from '../../../coordinator/scheduler/explain.js'
-
-const host = (hostId: string, change: Partial<SchedulableHost> = {}): SchedulableHost => ({
-  hostId,
-  name: `host-${hostId}`,
-  status: 'up',
-  problem: '',
-  cpus: 4,
-  memory: GiB(16),
-  memoryAvailable: GiB(14),
-  cpuModel: 'EPYC',
-  usableCpuModels: ['EPYC', 'qemu64'],
-  machineTypes: ['pc-q35-7.2'],
-  bridges: ['br0'],
-  isKvm: true,
-  hasHaLeases: true,
-  hasUefi: true,
-  storageDomainIds: ['s1'],
-  managedStorageDomains: 0,
-  running: [],
-  pending: [],
-  ...change
-})
-
-const vm: PlacementRequest['vm'] = {
-  vmId: 'v1',
-  name: 'web',
-  vcpus: 2,
-  memory: GiB(2),
-  cpuModel: '',
-  machineType: '',
-  needsUefi: false,
-  needsLease: true,
-  bridges: ['br0'],
-  storageDomainIds: ['s1'],
-  pinnedHostIds: [],
-  isHa: true
-}
-const request = (
-  change: Partial<PlacementRequest> = {},
-  of: Partial<PlacementRequest['vm']> = {}
-): PlacementRequest => ({
-  purpose: 'start',
-  vm: { ...vm, ...of },
-  currentHostId: null,
-  preferredHostId: null,
-  onlyHostId: null,
-  excluded: new Map(),
-  ...change
-})
-const cluster = (...hosts: SchedulableHost[]): ClusterSnapshot => ({ policy: defaultPolicy, hosts })
-const load = (vmId: string, memory = GiB(2)) => ({ vmId, vcpus: 2, memory, cpuPercent: 100, isHa: false })
+import { cluster, group, host, load, request } from './make.js'
 
 const refusals: Array<
   [why: string, host: Partial<SchedulableHost>, request: PlacementRequest, filter: string]
@@ -88,6 +38,21 @@ const refusals: Array<
   ['the machine type is unknown there', {}, request({}, { machineType: 'pc-q35-9.0' }), 'machine-type'],
   ['UEFI is not installed', { hasUefi: false }, request({}, { needsUefi: true }), 'firmware'],
   ['a storage domain is not active there', { storageDomainIds: [] }, request(), 'storage'],
+  ['a device is missing', {}, request({}, { hostDevices: ['pci_0000_81_00_0'] }), 'host-devices'],
+  ['its CPUs are overloaded', { overloadedSeconds: 180 }, request(), 'cpu-overloaded'],
+  ['it swaps', { swapUsed: GiB(20) }, request(), 'swap'],
+  ['huge pages are short', { hugePages: { 2048: 100 } }, request({}, { hugePageKib: 2048 }), 'huge-pages'],
+  [
+    'its NUMA nodes are too small',
+    {
+      numaNodes: [
+        { cpus: 2, memoryFree: GiB(1) },
+        { cpus: 2, memoryFree: GiB(1) }
+      ]
+    },
+    request({}, { numaNodes: [GiB(2)] }),
+    'numa'
+  ],
   ['there is no watchdog for leases', { hasHaLeases: false }, request(), 'lease'],
   ['a bridge is missing', { bridges: [] }, request(), 'network'],
   ['memory is short', { memoryAvailable: GiB(2) }, request(), 'memory'],
@@ -121,6 +86,80 @@ t.test('a migration stays on the same CPU and accelerator', async t => {
     t.equal(place(cluster(current, other), migrate).verdicts[1]?.filter, 'cpu-model')
   }
   t.match(place(cluster(current, host('b')), migrate), { kind: 'placed', hostId: 'b' })
+})
+
+t.test('nodes of a VM are laid into those of the host so that the largest finds room', async t => {
+  const numaNodes = [GiB(4), GiB(2)].map(memoryFree => ({ cpus: 2, memoryFree }))
+  const asked = request({}, { numaNodes: [GiB(2), GiB(4)] })
+  t.match(place(cluster(host('a', { numaNodes })), asked), { kind: 'placed' })
+})
+
+t.test('in a cluster in maintenance only HA VMs start', async t => {
+  const snapshot = {
+    ...cluster(host('a')),
+    policy: { ...defaultPolicy, ...builtInPolicies.cluster_maintenance }
+  }
+  t.match(place(snapshot, request({}, { isHa: false })).verdicts[0], { filter: 'cluster-maintenance' })
+  t.match(place(snapshot, request({}, { isHa: true })), { kind: 'placed' })
+  t.match(place(snapshot, request({ purpose: 'migrate' }, { isHa: false })), { kind: 'placed' })
+})
+
+t.test('power saving fills the fullest host that stays below its bound', async t => {
+  const policy = { ...defaultPolicy, ...builtInPolicies.power_saving }
+  const hosts = [
+    host('a'),
+    host('b', { running: [{ ...load('x'), cpuPercent: 200 }] }),
+    host('c', { running: [{ ...load('y'), cpuPercent: 310 }] })
+  ]
+  t.match(place({ ...cluster(...hosts), policy }, request()), { hostId: 'b' })
+})
+
+t.test('ranks choose as documented: CPU 10, 20, 20 and memory 5, 1, 9 go to the first', async t => {
+  const policy = {
+    ...{ ...defaultPolicy, selector: 'ranked' as const },
+    weights: { 'cpu-even': 2, 'memory-even': 1 }
+  }
+  const sized = (id: string, cpuPercent: number, gib: number) =>
+    host(id, {
+      running: [{ vmId: `x${id}`, vcpus: 1, memory: bytes(gib * 2 ** 30), cpuPercent, isHa: false }]
+    })
+  const placement = place(
+    { ...cluster(sized('a', 10, 5), sized('b', 20, 1), sized('c', 20, 9)), policy },
+    request()
+  )
+  t.match(placement, { hostId: 'a' })
+  t.strictSame(
+    placement.verdicts.map(({ score }) => -score),
+    [8, 7, 5]
+  )
+})
+
+t.test('hard rules of affinity refuse, soft ones only weigh', async t => {
+  const other = load('other')
+  const hosts = [host('a', { running: [other] }), host('b')]
+  const apart = group({ vmRule: 'negative', vmIds: ['v1', 'other'] })
+  const together = group({ vmRule: 'positive', vmIds: ['v1', 'other'] })
+  const chosen = (change: Partial<typeof apart>, asked = request()) => {
+    const placement = place({ ...cluster(...hosts), affinity: [{ ...apart, ...change }] }, asked)
+    return [placement.kind === 'placed' ? placement.hostId : null, ...placement.verdicts.map(v => v.filter)]
+  }
+  t.strictSame(chosen({ vmIsHard: true }), ['b', 'affinity-vms', null])
+  t.strictSame(chosen({ vmIsHard: false }), ['b', null, null])
+  t.strictSame(chosen({ ...together, vmIsHard: true }), ['a', null, 'affinity-vms'])
+  t.strictSame(chosen({ ...together, vmIsHard: false }), ['a', null, null])
+  t.strictSame(chosen({ ...together, vmIsHard: true }, request({ isRelaxed: true })), ['a', null, null])
+  const hostRule = { vmRule: 'none', hostRule: 'positive', hostIds: ['b'] } as const
+  t.strictSame(chosen({ ...hostRule, hostIsHard: true }), ['b', 'affinity-hosts', null])
+  t.strictSame(chosen({ ...hostRule, hostRule: 'negative', hostIsHard: true }), ['a', null, 'affinity-hosts'])
+  t.strictSame(chosen({ ...hostRule, hostIsHard: false }), ['b', null, null])
+})
+
+t.test('one wish of a higher priority outweighs all lower ones', async t => {
+  const hosts = [host('a'), host('b')]
+  const wish = (name: string, priority: number, hostId: string) =>
+    group({ groupId: name, name, priority, hostRule: 'positive', hostIds: [hostId], vmIds: ['v1'] })
+  const affinity = [wish('high', 2, 'b'), ...[1, 2, 3].map(i => wish(`low${i}`, 1, 'a'))]
+  t.match(place({ ...cluster(...hosts), affinity }, request()), { hostId: 'b' })
 })
 
 t.test('the emptier host is chosen, and the sentence says so', async t => {
