@@ -40,6 +40,7 @@ const acknowledgeAfter = seconds(60)
 export class Agents implements Hosts {
   readonly #options: AgentsOptions
   readonly #connections = new Map<string, Connection>()
+  readonly #acknowledging = new Set<() => void>()
   readonly tasks = new TaskReports()
   /** Serial numbers of the certificates that hosts use, as their connections showed them. */
   readonly serials = new Map<string, string>()
@@ -72,6 +73,7 @@ export class Agents implements Hosts {
   }
 
   close(): void {
+    for (const forget of this.#acknowledging) forget()
     for (const hostId of [...this.#connections.keys()]) this.drop(hostId)
   }
 
@@ -213,7 +215,8 @@ export class Agents implements Hosts {
   /** Well after the step is committed: an agent that forgot too early would do the work again. */
   #acknowledgeLater(hostId: string, taskId: string): void {
     const { clock, log } = this.#options
-    clock.after(acknowledgeAfter, () => {
+    const forget = clock.after(acknowledgeAfter, () => {
+      this.#acknowledging.delete(forget)
       if (!this.isReady(hostId)) return
       this.call(
         hostId,
@@ -222,6 +225,7 @@ export class Agents implements Hosts {
         new AbortController().signal
       ).catch((error: unknown) => log.debug({ err: error, host: hostId }, 'a task was not acknowledged'))
     })
+    this.#acknowledging.add(forget)
   }
 
   #askToStop(hostId: string, taskId: string): void {
