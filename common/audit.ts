@@ -51,4 +51,7 @@ function textAt(message: unknown, path: string): string {
   return shortText(value)
 }
 
-const shortText = (value: unknown) => (typeof value === 'string' ? value.slice(0, 128) : '')
+// Nobody has checked it yet, and people will read it: nothing that hides or reorders goes in.
+const unreadable = /[\p{C}\p{Zl}\p{Zp}\uFFFD]/gu
+const shortText = (value: unknown) =>
+  typeof value === 'string' ? value.slice(0, 128).replace(unreadable, '?') : ''

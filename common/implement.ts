@@ -151,7 +151,8 @@ function attempts(path: string, { log, clock, policies, audit, gate, admission: 
       if (audited && caller) {
         const facts = auditFacts(seen?.message ?? {}, policy.object)
         const entry = { method: path, action: policy.action, caller, ...facts, outcome, started }
-        await Promise.resolve(audit(entry)).catch((error: unknown) => {
+        // What the call did is done, whatever becomes of its record.
+        await (async () => audit(entry))().catch((error: unknown) => {
           scoped.error({ err: error, entry }, 'the audit record could not be written')
         })
       }

@@ -154,7 +154,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     .add(coordinatorServices.enrolment, enrolmentService(enrolment, ca))
     .add(
       coordinatorServices.event,
-      eventService(store, lists, (id, signal) => runAudit({ store, agents, clock, log }, id, signal))
+      eventService(store, lists, (id, signal) => runAudit({ store, secrets, agents, clock, log }, id, signal))
     )
     .add(
       coordinatorServices.watch,

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { sleep, type Clock } from '../common/clock.js'
 import type { Logger } from '../common/log.js'
 import { seconds } from '../common/units.js'
@@ -6,13 +7,17 @@ import type { Volume__Output } from '../proto/generated/types/drover/agent/v1/Vo
 import { agentServices } from '../proto/load.js'
 import type { Agents } from './agents.js'
 import { found, type Finding, type Findings } from './finding.js'
-import { hostFindings, storageFindings, storeFindings } from './audit-rules.js'
+import { leaseFindings } from './audit-leases.js'
+import { livenessFindings } from './audit-liveness.js'
+import { hostFindings, storageFindings, storeFindings, type HostLook } from './audit-rules.js'
+import { secretFindings } from './audit-secrets.js'
 import { verifyAuditTrail } from './store/audit-records.js'
 import { enrolledHosts } from './store/hosts.js'
 import { storageDomains, viewsOfHost } from './store/storage-domains.js'
+import type { Secrets } from './store/secrets.js'
 import type { Store } from './store/store.js'
 
-type Options = { store: Store; agents: Agents; clock: Clock; log: Logger }
+type Options = { store: Store; secrets: Secrets; agents: Agents; clock: Clock; log: Logger }
 
 /**
  * Compares three views and changes nothing: the store, what hosts say they run, and what lies on storage. What
@@ -42,14 +47,18 @@ async function lookOnce(options: Options, only: string | null, signal: AbortSign
     if (!agents.isReady(id)) missed.push(`host ${name} was not asked`)
     return agents.isReady(id)
   })
-  let vms = 0
+  const views = await Promise.all(reachable.map(({ id }) => askHost(options, id, signal)))
+  const known = views.flatMap(view => view ?? [])
+  const vms = known.reduce((sum, view) => sum + view.vms.length, 0)
+  const pause = async () => {
+    signal.throwIfAborted()
+    await setImmediate()
+  }
   if (only === null) {
-    const views = await Promise.all(reachable.map(({ id }) => askHost(options, id, signal)))
-    const known = views.flatMap(view => view ?? [])
-    vms = known.reduce((sum, view) => sum + view.vms.length, 0)
     findings.push(...hostFindings(store.read, known, clock.wall()))
-    findings.push(...storeFindings(store.read, clock.wall()))
-    const { firstBad } = await verifyAuditTrail(store.read, async () => signal.throwIfAborted())
+    findings.push(...storeFindings(store.read, clock.wall()), ...livenessFindings(store.read, clock.wall()))
+    findings.push(...(await secretFindings(store.read, options.secrets, pause)))
+    const { firstBad } = await verifyAuditTrail(store.read, pause)
     const object = `audit record ${firstBad}`
     if (firstBad > 0) findings.push(found('I18', object, 'the chain of audit records is broken there'))
     for (const text of store.integrity()) findings.push(found('I3', 'store', text))
@@ -61,7 +70,7 @@ async function lookOnce(options: Options, only: string | null, signal: AbortSign
     const reader = reachable.find(host =>
       viewsOfHost(store.read, host.id).some(view => view.storageDomainId === id && view.health === 'active')
     )
-    if (reader) findings.push(...(await auditStorage(options, id, reader.id, signal)))
+    if (reader) findings.push(...(await auditStorage(options, id, reader.id, known, signal)))
     else missed.push(`storage domain ${name} was not looked at`)
   }
   const looked = `${vms} VMs, ${reachable.length} hosts, ${domains.length} storage domains`
@@ -94,6 +103,7 @@ async function auditStorage(
   { store, agents }: Options,
   storageDomainId: string,
   hostId: string,
+  looks: readonly HostLook[],
   signal: AbortSignal
 ): Promise<Finding[]> {
   const { storage } = agentServices
@@ -105,7 +115,11 @@ async function auditStorage(
   const { leases } = await agents.call(hostId, storage.ListLeases, { storageDomainId }, signal)
   const own = await agents.call(hostId, storage.AuditStorageDomain, { storageDomainId }, signal, seconds(300))
   const theirs = own.findings.map(({ invariant, object, text }) => ({ invariant, object, text, hostId }))
-  return [...theirs, ...storageFindings(store.read, storageDomainId, volumes, leases, hostId)]
+  return [
+    ...theirs,
+    ...storageFindings(store.read, storageDomainId, volumes, leases, hostId),
+    ...leaseFindings(store.read, storageDomainId, leases, looks)
+  ]
 }
 
 async function everyPage<T>(ask: (token: string) => Promise<{ items: T[]; next: string }>): Promise<T[]> {

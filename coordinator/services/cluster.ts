@@ -98,7 +98,7 @@ export function clusterService(lists: Lists, mutations: Mutations): Handlers<Clu
       }
     }),
     getCluster: unary({
-      check: fields => fields.name('clusterId', 64),
+      check: fields => fields.idOrName('clusterId', 64),
       method: async name => clusterMessage(cluster(store.read, resolveId(store.read, 'cluster', name)))
     }),
     listClusters: unary({
@@ -136,7 +136,7 @@ export function clusterService(lists: Lists, mutations: Mutations): Handlers<Clu
     deleteCluster: unary({
       check: fields => ({
         requestId: fields.uuid('requestId'),
-        content: { name: fields.name('clusterId', 64) }
+        content: { name: fields.idOrName('clusterId', 64) }
       }),
       method: async (request, context) =>
         mutations.perform('DeleteCluster', request, context, (tx, actor) => {

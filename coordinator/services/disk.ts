@@ -97,7 +97,7 @@ export function diskService(
         })
     }),
     getDisk: unary({
-      check: fields => fields.name('diskId'),
+      check: fields => fields.idOrName('diskId'),
       method: async name => message(resolveId(store.read, 'disk', name))
     }),
     listDisks: unary({

@@ -22,7 +22,7 @@ export function hostPower(workshop: Workshop): PowerJobs {
       check: fields => ({
         requestId: fields.uuid('requestId'),
         content: {
-          name: fields.name('hostId', 64),
+          name: fields.idOrName('hostId', 64),
           action: fields.choice('action', ['FENCE_ACTION_STATUS', 'FENCE_ACTION_OFF', 'FENCE_ACTION_ON'])
         }
       }),
@@ -45,7 +45,7 @@ export function hostPower(workshop: Workshop): PowerJobs {
       check: fields => ({
         requestId: fields.uuid('requestId'),
         content: {
-          name: fields.name('hostId', 64),
+          name: fields.idOrName('hostId', 64),
           confirmName: fields.name('confirmName', 64),
           reason: fields.name('reason', 1024)
         }

@@ -136,7 +136,7 @@ export function hostService(options: HostServiceOptions): Handlers<HostServiceDe
       }
     }),
     getHost: unary({
-      check: fields => fields.name('hostId', 64),
+      check: fields => fields.idOrName('hostId', 64),
       method: async name => shown(resolveId(store.read, 'host', name))
     }),
     listHosts: unary({
@@ -229,7 +229,7 @@ export function hostService(options: HostServiceOptions): Handlers<HostServiceDe
 
 const hostCommand = (fields: Fields) => ({
   requestId: fields.uuid('requestId'),
-  content: { name: fields.name('hostId', 64) }
+  content: { name: fields.idOrName('hostId', 64) }
 })
 
 const about = (kind: string, text: string, id: string) => {

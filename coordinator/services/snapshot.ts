@@ -44,7 +44,7 @@ export function snapshotService(workshop: Workshop, lists: Lists): Handlers<Snap
         )
     }),
     getSnapshot: unary({
-      check: fields => fields.name('snapshotId'),
+      check: fields => fields.idOrName('snapshotId'),
       method: async name =>
         snapshotMessage(store.read, snapshotOf(store.read, resolveId(store.read, 'snapshot', name)))
     }),

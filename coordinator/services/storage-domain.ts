@@ -84,7 +84,7 @@ export function storageDomainService(
       method: async (request, context) => adoptStorageDomain(workshop, hosts, request, context)
     }),
     getStorageDomain: unary({
-      check: fields => fields.name('storageDomainId', 64),
+      check: fields => fields.idOrName('storageDomainId', 64),
       method: async name => message(resolveId(store.read, 'storageDomain', name))
     }),
     listStorageDomains: unary({

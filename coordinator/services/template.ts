@@ -65,7 +65,7 @@ export function templateService(workshop: Workshop, lists: Lists): Handlers<Temp
         )
     }),
     getTemplate: unary({
-      check: fields => fields.name('templateId', 64),
+      check: fields => fields.idOrName('templateId', 64),
       method: async name => message(resolveId(store.read, 'template', name))
     }),
     listTemplates: unary({

@@ -88,7 +88,7 @@ export function vmService(options: VmServiceOptions): Handlers<VmServiceDefiniti
         )
     }),
     getVm: unary({
-      check: fields => fields.name('vmId', 64),
+      check: fields => fields.idOrName('vmId', 64),
       method: async name => message(resolveId(store.read, 'vm', name))
     }),
     listVms: unary({
@@ -208,7 +208,7 @@ export function vmService(options: VmServiceOptions): Handlers<VmServiceDefiniti
       }
     }),
     explainVm: unary({
-      check: fields => fields.name('vmId', 64),
+      check: fields => fields.idOrName('vmId', 64),
       method: async name => {
         const decisions = decisionsOf(store.read, resolveId(store.read, 'vm', name))
         return { decisions: decisions.map(decisionMessage) }

@@ -87,7 +87,13 @@ const rows: Row[] = [
     'update_mask'
   ],
   ['a cluster that is not there', cluster.GetCluster, { clusterId: uuid }, 'NOT_FOUND', null],
-  ['a path for an id', cluster.GetCluster, { clusterId: '../../etc/passwd' }, 'NOT_FOUND', null],
+  [
+    'a path for an id',
+    cluster.GetCluster,
+    { clusterId: '../../etc/passwd' },
+    'INVALID_REQUEST',
+    'cluster_id'
+  ],
   [
     'a host in a cluster that is not there',
     host.CreateHost,
