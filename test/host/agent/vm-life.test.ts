@@ -103,7 +103,7 @@ t.test('after a restart of libvirtd, and of the agent, everything is as it was',
 t.test('a stranger is shown and left alone; our own that cannot be read too', async t => {
   const stranger = tinyGuest({ name: 'stranger' })
   const domain = await createDomain(libvirt, { uuid: stranger.uuid, xml: stranger.xml }, soon())
-  await until('seen', async () => (await status(stranger.uuid)) !== 'none')
+  await until('seen', async () => (await world.vm(stranger.uuid))?.['foreign'] === 'external')
   t.match(await world.vm(stranger.uuid), { foreign: 'external', name: 'stranger', spec: null })
   await t.rejects(state('DestroyVm', stranger.uuid), { message: /is external; it is shown, never touched/ })
 
