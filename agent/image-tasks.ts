@@ -46,16 +46,23 @@ export class ImageTasks {
   async copy(taskId: string, request: CopyRequest, run: TaskRun): Promise<Record<string, string>> {
     const { sourceStorageDomainId, source, storageDomainId: id, target } = request
     const plan = await this.#storage.askActive(sourceStorageDomainId, 'copySource', source, run.signal)
-    const program = await this.#storage.askActive(id, 'copyBegin', { ...target, source: plan }, run.signal)
-    if (program !== null) {
-      const work = () =>
-        this.#programs.run(
-          taskId,
-          program,
-          percent => run.progress({ percent, phase: 'copying' }),
-          run.signal
-        )
-      await this.#orUndone(id, target.imageId, work)
+    try {
+      const program = await this.#storage.askActive(id, 'copyBegin', { ...target, source: plan }, run.signal)
+      if (program !== null) {
+        const work = () =>
+          this.#programs.run(
+            taskId,
+            program,
+            percent => run.progress({ percent, phase: 'copying' }),
+            run.signal
+          )
+        await this.#orUndone(id, target.imageId, work)
+      }
+    } finally {
+      const { imageId } = source
+      await this.#storage
+        .askActive(sourceStorageDomainId, 'copySourceEnd', { imageId }, never)
+        .catch(() => {})
     }
     const { capacity } = await this.#storage.askActive(id, 'copyFinish', target, never)
     return { capacity: String(capacity) }

@@ -7,7 +7,9 @@ import type { Logger } from '../common/log.js'
 import type { Run } from '../common/run.js'
 import type { StorageConnection } from '../storage/connections/connection.js'
 import { isNfsExport, nfsMountArguments } from '../storage/connections/nfs.js'
+import { isDevicePath } from '../storage/connections/devices.js'
 import { isBelow, mountPoints } from '../storage/connections/paths.js'
+import type { StoragePlace } from '../storage/worker-settings.js'
 
 const connectionSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('local'), path: z.string() }),
@@ -18,7 +20,8 @@ const connectionSchema = z.discriminatedUnion('kind', [
     version: z.enum(['3', '4', '4.1', '4.2']).nullable(),
     timeo: z.number(),
     retrans: z.number()
-  })
+  }),
+  z.object({ kind: z.literal('block'), devices: z.array(z.string()) })
 ])
 const attachedSchema = z.record(
   z.string(),
@@ -78,16 +81,17 @@ export class StorageConnections {
     await this.#writing
   }
 
-  /** The directory in which the storage domain's own lies; mounted if need be. */
-  async connect(connection: StorageConnection, signal: AbortSignal): Promise<string> {
+  /** The directory in which the storage domain's own lies, mounted if need be, or its devices. */
+  async connect(connection: StorageConnection, signal: AbortSignal): Promise<StoragePlace> {
     this.throwIfForbidden(connection)
-    if (connection.kind !== 'nfs') return connection.path
+    if (connection.kind === 'block') return { mount: '', devices: connection.devices }
+    if (connection.kind !== 'nfs') return { mount: connection.path }
     const target = this.#mountPoint(connection.export)
-    if (await this.#isMounted(target)) return target
+    if (await this.#isMounted(target)) return { mount: target }
     await mkdir(target, { recursive: true, mode: 0o755 })
     await this.#options.run('mount', nfsMountArguments(connection, target), signal)
     this.#options.log.info({ export: connection.export, target }, 'mounted')
-    return target
+    return { mount: target }
   }
 
   /** Lets go of a mount that nothing else uses. Lazily: a dead server must not keep us. */
@@ -103,7 +107,7 @@ export class StorageConnections {
   throwIfForbidden(connection: StorageConnection): void {
     const wrong = forbidden(connection, this.#options.allowedDirectories)
     if (wrong === null) return
-    const field = connection.kind === 'nfs' ? 'connection.nfs.export' : `connection.${connection.kind}.path`
+    const field = fieldOf(connection)
     throw new Fault('INVALID_REQUEST', `${field} ${wrong}`, { violations: [{ field, description: wrong }] })
   }
 
@@ -122,7 +126,15 @@ export class StorageConnections {
   }
 }
 
+function fieldOf({ kind }: StorageConnection): string {
+  if (kind === 'block') return 'connection.block.devices'
+  return kind === 'nfs' ? 'connection.nfs.export' : `connection.${kind}.path`
+}
+
 function forbidden(connection: StorageConnection, allowed: readonly string[]): string | null {
+  if (connection.kind === 'block') {
+    return connection.devices.every(isDevicePath) ? null : 'must be paths of devices below /dev'
+  }
   if (connection.kind === 'nfs') {
     return isNfsExport(connection.export) ? null : 'must be HOST:/PATH of plain characters, without ".."'
   }

@@ -5,12 +5,12 @@ import { delayBefore } from '../common/retry.js'
 import { seconds, type Seconds } from '../common/units.js'
 import { sanlockEnvironment, type SanlockSettings } from '../storage/sanlock.js'
 import type { Arguments, MonitorReport, Result, Verb } from '../storage/verbs.js'
-import type { WorkerSettings } from '../storage/worker-settings.js'
+import type { StoragePlace, WorkerSettings } from '../storage/worker-settings.js'
 import { StorageWorkerProcess, type WorkerCommand } from './storage-worker-process.js'
 
 export type StorageWorkersOptions = {
   /** What all workers are told alike. */
-  settings: Omit<WorkerSettings, 'storageDomainId' | 'mount'>
+  settings: Omit<WorkerSettings, 'storageDomainId' | 'mount' | 'devices'>
   clock: Clock
   log: Logger
   /** The program that becomes a worker; by default Node with storage/worker beside this file. */
@@ -21,7 +21,7 @@ export type StorageWorkersOptions = {
 }
 
 type Slot = {
-  mount: string
+  place: StoragePlace
   process: StorageWorkerProcess
   restarts: number
   abandoned: number
@@ -59,15 +59,15 @@ export class StorageWorkers {
     return [...this.#slots.keys()]
   }
 
-  /** Idempotent; another directory than before is a mistake of the caller. */
-  start(storageDomainId: string, mount: string): void {
+  /** Idempotent; another place than before is a mistake of the caller. */
+  start(storageDomainId: string, place: StoragePlace): void {
     const known = this.#slots.get(storageDomainId)
     if (known) {
-      if (known.mount === mount) return
+      if (JSON.stringify(known.place) === JSON.stringify(place)) return
       throw new Fault('WRONG_STATE', `storage domain ${storageDomainId} is connected by another way`)
     }
     const slot: Slot = {
-      mount,
+      place,
       process: null as never,
       ...{ restarts: 0, abandoned: 0, lastReport: null, isWanted: true },
       cancelRestart: () => {}
@@ -89,12 +89,12 @@ export class StorageWorkers {
 
   /** A question to a worker of its own, which ends after it: for directories that are not connected. */
   async askOnce<V extends Verb>(
-    place: { storageDomainId: string | null; mount: string },
+    place: { storageDomainId: string | null } & StoragePlace,
     verb: V,
     request: Arguments<V>,
     signal: AbortSignal
   ): Promise<Result<V>> {
-    const name = place.storageDomainId ?? place.mount
+    const name = place.storageDomainId ?? place.devices?.[0] ?? place.mount
     const events = { onReport: () => {}, onExit: () => {} }
     const process = new StorageWorkerProcess(
       name,
@@ -158,7 +158,7 @@ export class StorageWorkers {
 
   #spawn(storageDomainId: string, slot: Slot): StorageWorkerProcess {
     const log = this.#options.log.child({ storageDomain: storageDomainId })
-    const command = this.#command({ storageDomainId, mount: slot.mount })
+    const command = this.#command({ storageDomainId, ...slot.place })
     const events = {
       onReport: (report: MonitorReport) => {
         slot.lastReport = { report, at: this.#options.clock.monotonic() }
@@ -180,7 +180,7 @@ export class StorageWorkers {
     })
   }
 
-  #command(place: { storageDomainId: string | null; mount: string }): WorkerCommand {
+  #command(place: { storageDomainId: string | null } & StoragePlace): WorkerCommand {
     const { settings, program = defaultProgram() } = this.#options
     const argument = JSON.stringify({ ...settings, ...place } satisfies WorkerSettings)
     const registered = registering(settings.sanlock)

@@ -9,6 +9,7 @@ import { type PreparedVolume, runPaths } from '../storage/prepare-image.js'
 import type { Place } from '../storage/storage-domain.js'
 import type { Swept } from '../storage/sweep.js'
 import type { Arguments, Description, Discovered, MonitorReport, Result, Verb } from '../storage/verbs.js'
+import type { StoragePlace } from '../storage/worker-settings.js'
 import type { Attached, StorageConnections } from './storage-connections.js'
 import type { StorageWorkers } from './storage-workers.js'
 
@@ -113,14 +114,14 @@ export class Storage {
   }
 
   async discover(connection: StorageConnection, signal: AbortSignal): Promise<Discovered[]> {
-    const mount = await this.#options.connections.connect(connection, signal)
+    const place = await this.#options.connections.connect(connection, signal)
+    const { workers } = this.#options
     try {
-      return await this.#options.workers.askOnce(
-        { storageDomainId: null, mount },
-        'discover',
-        { mount },
-        signal
-      )
+      const { mount, devices } = place
+      const nobody = { storageDomainId: null, ...place }
+      return devices
+        ? await workers.askOnce(nobody, 'discoverOnDevices', { devices }, signal)
+        : await workers.askOnce(nobody, 'discover', { mount }, signal)
     } finally {
       await this.#options.connections.disconnect(connection, never)
     }
@@ -133,8 +134,7 @@ export class Storage {
     if (known && JSON.stringify(known.connection) !== JSON.stringify(connection)) {
       throw new Fault('WRONG_STATE', `storage domain ${id} is connected by another way`)
     }
-    const mount = await connections.connect(connection, signal)
-    workers.start(id, mount)
+    workers.start(id, await connections.connect(connection, signal))
     try {
       await this.#describe(id, signal)
     } catch (error) {
@@ -149,19 +149,13 @@ export class Storage {
   }
 
   async create(request: NewStorageDomain, signal: AbortSignal): Promise<void> {
-    const { storageDomainId: id, connection, ...rest } = request
+    const { storageDomainId: id, connection } = request
     const { connections, workers } = this.#options
     const isNew = !connections.attached.has(id)
-    const mount = await connections.connect(connection, signal)
-    workers.start(id, mount)
+    const place = await connections.connect(connection, signal)
+    workers.start(id, place)
     try {
-      const place = {
-        storageDomainId: id,
-        mount,
-        kind: storageKind(connection),
-        remotePath: remotePath(connection)
-      }
-      await workers.ask(id, 'createStorageDomain', { ...place, ...rest }, signal)
+      await this.#create(request, place, signal)
     } catch (error) {
       if (isNew) {
         await workers.stop(id)
@@ -170,6 +164,23 @@ export class Storage {
       throw error
     }
     await this.connect(id, connection, signal)
+  }
+
+  async #create(request: NewStorageDomain, { mount, devices }: StoragePlace, signal: AbortSignal) {
+    const { storageDomainId: id, connection, sectorSize, ...rest } = request
+    const { workers } = this.#options
+    if (connection.kind !== 'block') {
+      const kinds = { kind: storageKind(connection), remotePath: remotePath(connection) }
+      const wanted = { storageDomainId: id, mount, sectorSize, ...kinds, ...rest }
+      await workers.ask(id, 'createStorageDomain', wanted, signal)
+      return
+    }
+    if (sectorSize === 4096) {
+      throw new Fault('UNSUPPORTED', 'block storage domains have sectors of 512 bytes')
+    }
+    // oVirt's word for LUNs that need no login.
+    const wanted = { storageDomainId: id, devices: devices ?? [], kind: 'fcp' as const, ...rest }
+    await workers.ask(id, 'createBlockStorageDomain', wanted, signal)
   }
 
   async disconnect(id: string, signal: AbortSignal): Promise<void> {

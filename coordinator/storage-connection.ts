@@ -7,6 +7,8 @@ export function wireConnection(connection: StorageConnection) {
       return { kind: 'local' as const, local: { path: connection.path } }
     case 'posix':
       return { kind: 'posix' as const, posix: { path: connection.path } }
+    case 'block':
+      return { kind: 'block' as const, block: { devices: connection.devices } }
     case 'nfs': {
       const { kind, ...nfs } = connection
       return { kind, nfs }

@@ -3,7 +3,7 @@ import { sleep, type Clock } from '../common/clock.js'
 import { Fault } from '../common/fault.js'
 import { seconds } from '../common/units.js'
 import { readDirect } from './direct-io.js'
-import type { FileStorageDomain } from './file-storage-domain.js'
+import type { StorageDomain } from './storage-domain.js'
 import { hostRecords, HostWatch, recordsLength } from './host-records.js'
 
 /**
@@ -11,7 +11,7 @@ import { hostRecords, HostWatch, recordsLength } from './host-records.js'
  * Refused while another data center owns it, or while any host renews its id there.
  */
 export async function attachStorageDomain(
-  storageDomain: FileStorageDomain,
+  storageDomain: StorageDomain,
   dataCenterId: string,
   clock: Clock,
   signal: AbortSignal
@@ -35,7 +35,7 @@ export async function attachStorageDomain(
 
 /** Leaves a storage domain that any installation, oVirt's too, may attach. */
 export async function detachStorageDomain(
-  storageDomain: FileStorageDomain,
+  storageDomain: StorageDomain,
   clock: Clock,
   signal: AbortSignal
 ): Promise<void> {
@@ -50,7 +50,7 @@ export async function detachStorageDomain(
 }
 
 /** Two hosts that attach at once both write; the rename that came last stands, and the other host must know. */
-async function throwIfOvertaken({ identity }: FileStorageDomain, dataCenterId: string): Promise<void> {
+async function throwIfOvertaken({ identity }: StorageDomain, dataCenterId: string): Promise<void> {
   const { poolIds } = await identity.metadata()
   if (poolIds[0] === dataCenterId) return
   throw new Fault(
@@ -64,7 +64,7 @@ async function throwIfOvertaken({ identity }: FileStorageDomain, dataCenterId: s
  * is for longer than a living host can leave it.
  */
 export async function throwIfAlive(
-  { identity, layout }: FileStorageDomain,
+  { identity, special }: StorageDomain,
   clock: Clock,
   signal: AbortSignal
 ): Promise<void> {
@@ -72,7 +72,7 @@ export async function throwIfAlive(
   const watch = new HostWatch(identity.ioTimeout)
   const enough = 3 * identity.ioTimeout + 5
   for (const began = clock.monotonic(); ; await sleep(clock, seconds(1), signal)) {
-    const ids = await readDirect(layout.ids, 0, recordsLength(identity.geometry))
+    const ids = await readDirect(special.ids, 0, recordsLength(identity.geometry))
     const now = clock.monotonic()
     watch.observe(hostRecords(ids, identity.geometry), now)
     const hosts = watch.hosts(now)

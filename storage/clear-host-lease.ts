@@ -2,7 +2,7 @@ import { bytes } from '../common/units.js'
 import { crashpoint } from '../common/crashpoint.js'
 import { Fault } from '../common/fault.js'
 import { readDirect, writeDirect } from './direct-io.js'
-import type { FileStorageDomain } from './file-storage-domain.js'
+import type { StorageDomain } from './storage-domain.js'
 import { hostIdOffset } from './format/leases-layout.js'
 import { clearedHostRecord, readSanlockRecord } from './format/sanlock-record.js'
 import type { Operation } from './operation.js'
@@ -23,13 +23,13 @@ export type ClearHostLease = {
  * The one exception from being manager: where the dead host held the role, nobody can take it before this.
  */
 export async function clearHostLease(
-  storageDomain: FileStorageDomain,
+  storageDomain: StorageDomain,
   op: Operation,
   request: ClearHostLease,
   ourHostId: number | null,
   signal: AbortSignal
 ): Promise<void> {
-  const { identity, layout } = storageDomain
+  const { identity, special } = storageDomain
   if (request.sanlockHostId === ourHostId) {
     throw new Fault('WRONG_STATE', `host id ${ourHostId} is this host's own`)
   }
@@ -38,7 +38,7 @@ export async function clearHostLease(
 
   const { sectorSize } = identity.geometry
   const at = bytes(hostIdOffset(request.sanlockHostId, sectorSize))
-  const sector = await readDirect(layout.ids, at, sectorSize)
+  const sector = await readDirect(special.ids, at, sectorSize)
   if (isFree(sector)) return
   const proof = {
     lockspace: identity.id,
@@ -49,9 +49,9 @@ export async function clearHostLease(
   }
   const cleared = refusedAsState(() => clearedHostRecord(sector, proof))
   await crashpoint('host-lease.clear/write')
-  await writeDirect(layout.ids, at, cleared)
+  await writeDirect(special.ids, at, cleared)
   await crashpoint('host-lease.clear/done')
-  if (!(await readDirect(layout.ids, at, sectorSize)).equals(cleared)) {
+  if (!(await readDirect(special.ids, at, sectorSize)).equals(cleared)) {
     throw new Fault(
       'WRONG_STATE',
       `the record of host id ${request.sanlockHostId} changed while it was cleared`
@@ -60,7 +60,7 @@ export async function clearHostLease(
   op.log.warn({ ...request, storageDomain: identity.id }, 'leases of a dead host cleared')
 }
 
-async function roleOrDeadOwner({ leases }: FileStorageDomain, request: ClearHostLease, signal: AbortSignal) {
+async function roleOrDeadOwner({ leases }: StorageDomain, request: ClearHostLease, signal: AbortSignal) {
   const patience = AbortSignal.any([signal, AbortSignal.timeout(5000)])
   try {
     return await leases.asManager(patience)

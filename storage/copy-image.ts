@@ -10,6 +10,8 @@ import {
   type VolumeMetadata
 } from './format/volume-metadata.js'
 import { type Operation, qemuImg } from './operation.js'
+import { defaultChunk, largestOnBlock } from './format/volume-sizes.js'
+import type { Run } from '../common/run.js'
 import { virtualSize } from './qcow2-head.js'
 import { type ConvertInto, type Layer, qemuImgCall } from './qemu-img-args.js'
 import type { Sanlock } from './sanlock.js'
@@ -24,7 +26,13 @@ import { verifyChain } from './verify-chain.js'
 //   finish   legal and generation 1, in one write
 
 export type CopySource = Place
-export type CopyPlan = { from: Layer; capacity: Bytes; diskContent: DiskContent }
+export type CopyPlan = {
+  from: Layer
+  capacity: Bytes
+  diskContent: DiskContent
+  /** What a qcow2 copy of it needs. */
+  required: Bytes
+}
 
 export type CopyTarget = Place & {
   format: VolumeFormat
@@ -35,10 +43,22 @@ export type CopyTarget = Place & {
 }
 export type BeginCopy = CopyTarget & { source: CopyPlan }
 
-export async function copySource(op: Operation, place: CopySource): Promise<CopyPlan> {
-  const [top] = await verifyChain(op, place)
+export async function copySource(op: Operation, place: CopySource, signal: AbortSignal): Promise<CopyPlan> {
+  const [top] = await verifyChain(op, place, signal)
   const { capacity, diskContent, format } = top.metadata
-  return { from: { format, path: op.storageDomain.volumes.path(place) }, capacity, diskContent }
+  const from = { format, path: op.storageDomain.volumes.path(place) }
+  return { from, capacity, diskContent, required: await measuredSize(op.run, from, signal) }
+}
+
+/** After the data has been read, or will not be. */
+export async function copySourceEnd(op: Operation, { imageId }: { imageId: string }): Promise<void> {
+  await op.storageDomain.volumes.letGo(imageId)
+}
+
+async function measuredSize(run: Run, { format, path }: Layer, signal: AbortSignal): Promise<Bytes> {
+  const text = await qemuImg(run, { kind: 'measureChain', format, path }, signal)
+  const said = JSON.parse(text) as { required?: unknown; bitmaps?: unknown }
+  return bytes(Number(said.required ?? 0) + Number(said.bitmaps ?? 0))
 }
 
 /** Null when an earlier attempt has finished. */
@@ -48,34 +68,47 @@ export async function beginCopy(
   sanlock: Sanlock,
   signal: AbortSignal
 ): Promise<DataProgram | null> {
-  const target = await createTarget(op, request, request.source.capacity, request.source.diskContent, signal)
+  const { capacity, diskContent, required } = request.source
+  const initialSize = op.storageDomain.volumes.onBlock ? roomFor(request, capacity, required) : undefined
+  const target = await createTarget(op, request, { capacity, diskContent, initialSize }, signal)
   if (target.legality === 'legal') return null
+  await op.storageDomain.volumes.reach([request], signal)
   const to = { format: request.format, path: op.storageDomain.volumes.path(request) }
   const call = qemuImgCall({
     kind: 'convert',
     from: request.source.from,
     to,
-    into: intoFile(target),
+    into: intoVolume(op, target),
     bitmaps: false
   })
   await crashpoint('image.copy/begun')
-  const lease = op.storageDomain.identity.shared ? op.storageDomain.leases.volumeResource(request) : null
+  const lease = op.storageDomain.identity.shared
+    ? await op.storageDomain.leases.volumeResource(request)
+    : null
   return dataProgram(call, lease, sanlock)
+}
+
+/** A chunk more than the copy needs is for what comes after it. A thin volume gets a tenth more than is asked for. */
+function roomFor({ format, allocation }: CopyTarget, capacity: Bytes, required: Bytes): Bytes | undefined {
+  if (format === 'raw') return undefined
+  const most = largestOnBlock(capacity)
+  if (allocation === 'preallocated') return bytes(Math.min(Math.max(capacity, required), most))
+  return bytes(Math.ceil(Math.min(required + defaultChunk, most) / 1.1))
 }
 
 /** A new image's only volume, illegal until its data has come. */
 export async function createTarget(
   op: Operation,
   { imageId, volumeId, format, allocation, description }: Omit<CopyTarget, 'shared'>,
-  capacity: Bytes,
-  diskContent: DiskContent,
+  source: { capacity: Bytes; diskContent: DiskContent; initialSize: Bytes | undefined },
   signal: AbortSignal
 ): Promise<VolumeMetadata> {
-  const volume = { imageId, volumeId, format, allocation, description, capacity, diskContent }
+  const volume = { imageId, volumeId, format, allocation, description, ...source }
   return createVolume(op, { ...volume, parent: null, legal: false }, signal)
 }
 
-export function intoFile({ format, allocation }: VolumeMetadata): ConvertInto {
+export function intoVolume(op: Operation, { format, allocation }: VolumeMetadata): ConvertInto {
+  if (op.storageDomain.volumes.onBlock) return format === 'raw' ? { kind: 'device' } : { kind: 'newFile' }
   return format === 'raw' && allocation === 'preallocated' ? { kind: 'zeroFile' } : { kind: 'newFile' }
 }
 
@@ -90,6 +123,7 @@ export async function finishCopy(
 
   const volume = await volumes.read(target)
   if (volume.legality === 'legal') return volume
+  await volumes.reach([target], signal)
   if (volume.format === 'qcow2' && volume.allocation === 'preallocated') {
     const whole = { ...target, parent: null, metadata: volume }
     await idempotent('image.copy/allocate', () => volumes.allocate(whole, signal))
@@ -105,6 +139,7 @@ export async function finishCopy(
     generation: nextGeneration(volume.generation)
   }
   await idempotent('image.copy/publish', () => volumes.write(target, done, 'image.copy/publish'))
+  await volumes.letGo(target.imageId)
   await crashpoint('image.copy/done')
   op.log.info({ volume: target.volumeId, image: target.imageId }, 'image copied')
   return done
@@ -115,7 +150,7 @@ async function growToCapacity(op: Operation, place: Place, volume: VolumeMetadat
   const { volumes } = op.storageDomain
   if (volume.format === 'raw') return volumes.grow(place, volume.capacity, volume, signal)
   const path = volumes.path(place)
-  const size = await virtualSize(path)
+  const size = await virtualSize(volumes, place)
   if (size >= volume.capacity) return
   await qemuImg(op.run, { kind: 'resize', path, size: volume.capacity }, signal)
 }

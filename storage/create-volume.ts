@@ -27,6 +27,8 @@ export type CreateVolume = Place & {
    * a preallocated raw one is made whole at once, because it is written in place.
    */
   legal: boolean
+  /** Room that the data of a thin volume needs at once, where it does not grow by itself. */
+  initialSize?: Bytes | undefined
 }
 
 /**
@@ -83,6 +85,7 @@ export async function createVolume(
   }
   await idempotent('volume.create/publish', () => volumes.publish(volume, 'volume.create/publish'))
   rollback.commit()
+  await volumes.letGo(request.imageId)
   await crashpoint('volume.create/done')
   op.log.info({ volume: request.volumeId, image: request.imageId }, 'volume created')
   return volume.metadata
@@ -149,7 +152,7 @@ async function describe(op: Operation, request: CreateVolume): Promise<NewVolume
     storageDomainId: identity.id,
     imageId: request.imageId,
     parentId: request.parent?.volumeId ?? null,
-    capacity: roundCapacity(request.capacity),
+    capacity: volumes.capacityFor(roundCapacity(request.capacity), request.format),
     format: request.format,
     allocation: request.allocation,
     role: 'leaf',

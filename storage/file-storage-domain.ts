@@ -1,4 +1,4 @@
-import { statfs } from 'node:fs/promises'
+import { lstat, statfs } from 'node:fs/promises'
 import { basename } from 'node:path'
 import type { Clock } from '../common/clock.js'
 import { Fault } from '../common/fault.js'
@@ -6,7 +6,6 @@ import type { Logger } from '../common/log.js'
 import type { Run } from '../common/run.js'
 import { bytes, seconds, type Seconds } from '../common/units.js'
 import { readDirect, touchDirect } from './direct-io.js'
-import { FileLeases } from './file-leases.js'
 import { fileLayout, type FileLayout } from './file-layout.js'
 import { FileVolumes } from './file-volumes.js'
 import { ifThere, type Owner, replaceFile } from './files.js'
@@ -18,12 +17,24 @@ import {
   withChanges
 } from './format/storage-domain-metadata.js'
 import { isUuid } from './format/uuid.js'
+import { FilesOnHost } from './files-on-host.js'
+import { type LeasePlaces, StorageLeases } from './leases.js'
+import { runPaths } from './prepare-image.js'
+import { atStart } from './sanlock.js'
 import { ManagerLease } from './manager-lease.js'
 import type { Sanlock } from './sanlock.js'
-import type { Geometry, Health, Identity, StorageDomain } from './storage-domain.js'
+import type { Geometry, Health, Identity, OnHost, SpecialPaths, StorageDomain } from './storage-domain.js'
 
 /** What a storage domain is built from. */
-export type Tools = { run: Run; sanlock: Sanlock; clock: Clock; log: Logger; owner: Owner }
+export type Tools = {
+  run: Run
+  sanlock: Sanlock
+  clock: Clock
+  log: Logger
+  owner: Owner
+  /** Where links are made: /run/drover. */
+  runDirectory: string
+}
 
 const largestMetadata = 64 * 1024
 
@@ -31,7 +42,9 @@ const largestMetadata = 64 * 1024
 export class FileStorageDomain implements StorageDomain {
   readonly identity: Identity
   readonly volumes: FileVolumes
-  readonly leases: FileLeases
+  readonly leases: StorageLeases
+  readonly special: SpecialPaths
+  readonly onHost: OnHost
   readonly health: Health
   readonly layout: FileLayout
   readonly manager: ManagerLease
@@ -49,12 +62,14 @@ export class FileStorageDomain implements StorageDomain {
     this.layout = layout
     this.manager = new ManagerLease(tools.sanlock, sdm, tools.clock, tools.log)
     this.volumes = new FileVolumes(layout, tools.owner, shared, tools.run)
-    this.leases = new FileLeases(
-      { storageDomainId: id, shared, geometry, ioTimeout },
-      layout,
+    this.leases = new StorageLeases(
+      { storageDomainId: id, shared, geometry, ioTimeout, growing: true },
+      leasePlaces(layout),
       tools.sanlock,
       this.manager
     )
+    this.special = layout
+    this.onHost = new FilesOnHost(layout, runPaths(tools.runDirectory, id), shared)
     this.health = {
       latency: () => timed(() => touchDirect(layout.metadata)),
       space: () => space(layout.directory)
@@ -80,12 +95,22 @@ export class FileStorageDomain implements StorageDomain {
   }
 }
 
-function throwIfUnusable(
+function leasePlaces({ ids, leases, xleases, lease }: FileLayout): LeasePlaces {
+  return {
+    ids,
+    leases,
+    xleases,
+    volumeLease: async ({ imageId, volumeId }) => ({ path: lease(imageId, volumeId), offset: atStart }),
+    xleasesSize: async () => bytes((await lstat(xleases)).size)
+  }
+}
+
+export function throwIfUnusable(
   { storageDomainId, version, class: kind }: StorageDomainMetadata,
   name: string
 ): void {
   if (storageDomainId !== name || !isUuid(name)) {
-    throw new Fault('CORRUPT', `the directory of storage domain ${name} holds metadata of ${storageDomainId}`)
+    throw new Fault('CORRUPT', `storage domain ${name} holds metadata of ${storageDomainId}`)
   }
   if (version !== 5) {
     throw new Fault('WRONG_STATE', `storage domain ${name} has format ${version}; 5 can be used`, {
@@ -114,7 +139,7 @@ export function ioTimeoutIn(pairs: MetadataPairs): Seconds {
   return seconds(Number.isInteger(value) && value >= 1 && value <= 40 ? value : 10)
 }
 
-async function timed(work: () => Promise<void>): Promise<number> {
+export async function timed(work: () => Promise<void>): Promise<number> {
   const started = performance.now()
   await work()
   return performance.now() - started

@@ -18,6 +18,8 @@ import {
   replaceFile,
   syncFile
 } from './files.js'
+import { openImageFile } from './image-file.js'
+import type { ImageFile } from './image-inspector/image-file.js'
 import type { ExtendedVolume, ExtendVolume } from './extend-volumes.js'
 import { isUuid } from './format/uuid.js'
 import { readVolumeMetadata, volumeMetadataText, type VolumeMetadata } from './format/volume-metadata.js'
@@ -30,6 +32,7 @@ import type { NewVolume, Place, Removed, Usage, Volumes } from './storage-domain
 const largestMeta = 4096
 
 export class FileVolumes implements Volumes {
+  readonly onBlock = false
   readonly #layout: FileLayout
   readonly #owner: Owner
   readonly #hasLeases: boolean
@@ -76,6 +79,22 @@ export class FileVolumes implements Volumes {
     await replaceFile(this.#layout.meta(place.imageId, place.volumeId), content, this.#owner, point)
     if (metadata.role !== 'shared') return
     for (const imageId of await this.sharers(place)) await this.share(place, imageId)
+  }
+
+  /** Files are there as long as their mount is. */
+  async reach(): Promise<void> {}
+  async letGo(): Promise<void> {}
+
+  async openData(place: Place): Promise<ImageFile> {
+    return openImageFile(this.path(place))
+  }
+
+  capacityFor(capacity: Bytes): Bytes {
+    return capacity
+  }
+
+  async tidy(): Promise<string[]> {
+    return []
   }
 
   path({ imageId, volumeId }: Place): string {

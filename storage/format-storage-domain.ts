@@ -5,25 +5,26 @@ import { syncDirectory } from '../common/durable-file.js'
 import { Fault } from '../common/fault.js'
 import { throwIfAlive } from './attach-storage-domain.js'
 import type { FileLayout } from './file-layout.js'
-import type { FileStorageDomain } from './file-storage-domain.js'
 import { ifThere, removeFile, removeFlatDirectory } from './files.js'
 import { isUuid } from './format/uuid.js'
+import type { StorageDomain } from './storage-domain.js'
 
-/** Removes a detached storage domain. Without `metadata` it is none any more; the rest goes after it. */
-export async function formatStorageDomain(
-  storageDomain: FileStorageDomain,
-  clock: Clock,
-  signal: AbortSignal
-) {
+/** Removes a detached storage domain that no host uses. */
+export async function formatStorageDomain(storageDomain: StorageDomain, clock: Clock, signal: AbortSignal) {
   const { identity } = storageDomain
   const { poolIds } = await identity.metadata()
   if (poolIds.length > 0) {
     throw new Fault('WRONG_STATE', `storage domain ${identity.id} is attached to data center ${poolIds[0]}`)
   }
   await throwIfAlive(storageDomain, clock, signal)
-  await idempotent('storage-domain.format/metadata', () => removeFile(storageDomain.layout.metadata))
-  await syncDirectory(storageDomain.layout.special)
-  await removeRemains(storageDomain.layout)
+  await storageDomain.onHost.erase(signal)
+}
+
+/** Without `metadata` a directory is no storage domain any more; the rest goes after it. */
+export async function eraseFiles(layout: FileLayout): Promise<void> {
+  await idempotent('storage-domain.format/metadata', () => removeFile(layout.metadata))
+  await syncDirectory(layout.special)
+  await removeRemains(layout)
 }
 
 /** Also finishes what a crash interrupted. Only names of the format are followed, and only two levels deep. */

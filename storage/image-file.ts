@@ -1,4 +1,7 @@
 import { Fault } from '../common/fault.js'
+import { readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { readDirect } from './direct-io.js'
 import { isCode } from './files.js'
 import {
   type ImageFile,
@@ -17,4 +20,17 @@ export async function openImageFile(path: string): Promise<ImageFile> {
     const text = `${new NotAnImageFile('').rule}: only regular files are images`
     throw new Fault('IMAGE_REFUSED', text, { cause, facts: { rule: 'not-a-file' } })
   }
+}
+
+const block = 4096
+
+/** A logical volume of our own. Past every cache: another host may have written its header. */
+export async function openDevice(path: string): Promise<ImageFile> {
+  const sectors = Number(await readFile(`/sys/class/block/${basename(path)}/size`, 'utf8'))
+  const read = async (offset: bigint, length: number) => {
+    const before = Number(offset % BigInt(block))
+    const wanted = Math.ceil((before + length) / block) * block
+    return (await readDirect(path, Number(offset) - before, wanted)).subarray(before, before + length)
+  }
+  return { size: BigInt(sectors) * 512n, read, [Symbol.asyncDispose]: async () => {} }
 }

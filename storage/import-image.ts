@@ -2,10 +2,11 @@ import { realpath } from 'node:fs/promises'
 import { crashpoint } from '../common/crashpoint.js'
 import { Fault } from '../common/fault.js'
 import { type Bytes, bytes } from '../common/units.js'
-import { type CopyTarget, createTarget, finishCopy, intoFile } from './copy-image.js'
+import { type CopyTarget, createTarget, finishCopy, intoVolume } from './copy-image.js'
 import type { DataProgram } from './data-program.js'
 import type { FileLayout } from './file-layout.js'
 import { ifThere } from './files.js'
+import { largestOnBlock } from './format/volume-sizes.js'
 import type { VolumeMetadata } from './format/volume-metadata.js'
 import { openImageFile } from './image-file.js'
 import { type Finding, type ImageFormat, inspectImage } from './image-inspector.js'
@@ -60,19 +61,24 @@ export async function beginImport(
   if (virtualSize > largestCapacity) throw refused([{ rule: 'size', text: `it has ${virtualSize} bytes` }])
 
   const content = format === 'iso' ? 'ISOF' : 'DATA'
-  const target = await createTarget(op, plan, virtualSize, content, signal)
+  const capacity = bytes(Number(virtualSize))
+  // What the file holds is known when it has been converted: until then it may need all its room.
+  const room = bytes(Math.floor(largestOnBlock(capacity) / 1.1))
+  const initialSize = op.storageDomain.volumes.onBlock && plan.format === 'qcow2' ? room : undefined
+  const target = await createTarget(op, plan, { capacity, diskContent: content, initialSize }, signal)
+  await op.storageDomain.volumes.reach([plan], signal)
   const source = await pathOf(plan.source, place)
   const conversion = {
     source,
     sourceFormat: format,
     target: op.storageDomain.volumes.path(plan),
     targetFormat: plan.format,
-    into: intoFile(target)
+    into: intoVolume(op, target)
   }
   await crashpoint('image.import/begun')
   const argv = ['/usr/bin/env', '-C', '/', ...sandboxedConvert(conversion, place.withBubblewrap)]
   const { identity, leases } = op.storageDomain
-  const holding = identity.shared ? sanlock.holding(leases.volumeResource(plan)) : []
+  const holding = identity.shared ? sanlock.holding(await leases.volumeResource(plan)) : []
   return { program: { argv: [...holding, ...argv], progress: 'qemu-img' }, source }
 }
 

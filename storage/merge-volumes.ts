@@ -1,9 +1,10 @@
 import { crashpoint, idempotent } from '../common/crashpoint.js'
 import { Fault } from '../common/fault.js'
-import type { Bytes } from '../common/units.js'
+import { type Bytes, bytes } from '../common/units.js'
 import { roleOf } from './chain.js'
 import { dataProgram, type DataProgram } from './data-program.js'
 import { nextGeneration, type VolumeMetadata } from './format/volume-metadata.js'
+import { optimalSize } from './format/volume-sizes.js'
 import { childrenIn, type Operation, qemuImg, readImage, throwIfIllegal } from './operation.js'
 import { qemuImgCall } from './qemu-img-args.js'
 import { removeVolume } from './remove-volume.js'
@@ -24,10 +25,11 @@ export type MergeVolumes = { imageId: string; topId: string; baseId: string }
 
 export async function beginMerge(
   op: Operation,
-  { imageId, topId, baseId }: MergeVolumes,
+  request: MergeVolumes,
   sanlock: Sanlock,
   signal: AbortSignal
 ): Promise<DataProgram | null> {
+  const { imageId, topId, baseId } = request
   const { volumes, leases } = op.storageDomain
   await using manager = await leases.asManager(signal)
   void manager
@@ -39,7 +41,7 @@ export async function beginMerge(
   // Then there is nothing more to copy: finishMerge sees what is left to do.
   if (top === undefined || top.legality === 'illegal') return null
   throwIfNotAdjacent({ imageId, topId, baseId }, top, base)
-  await verifyChain(op, { imageId, volumeId: topId })
+  await verifyChain(op, { imageId, volumeId: topId }, signal)
 
   const place = { imageId, volumeId: baseId }
   if (base.capacity < top.capacity) {
@@ -47,8 +49,11 @@ export async function beginMerge(
     const grown = { ...base, capacity: top.capacity }
     await idempotent('volume.merge/capacity', () => volumes.write(place, grown, 'volume.merge/capacity'))
   }
+  if (volumes.onBlock && base.format === 'qcow2') {
+    await idempotent('volume.merge/room', () => makeRoom(op, request, base, top.role === 'leaf', signal))
+  }
   const paths = { top: volumes.path({ imageId, volumeId: topId }), base: volumes.path(place) }
-  const lease = op.storageDomain.identity.shared ? leases.volumeResource(place) : null
+  const lease = op.storageDomain.identity.shared ? await leases.volumeResource(place) : null
   await crashpoint('volume.merge/begun')
   return dataProgram(qemuImgCall({ kind: 'commit', ...paths }), lease, sanlock)
 }
@@ -59,6 +64,28 @@ async function growBase(op: Operation, place: Place, base: VolumeMetadata, to: B
   if (base.format === 'raw') return volumes.grow(place, to, base, signal)
   await qemuImg(op.run, { kind: 'resize', path: volumes.path(place), size: to }, signal)
   await volumes.flush(place)
+}
+
+/** A qcow2 base on block storage holds what both together need before anything is written to it. */
+async function makeRoom(
+  op: Operation,
+  { imageId, topId, baseId }: MergeVolumes,
+  base: VolumeMetadata,
+  isLeaf: boolean,
+  signal: AbortSignal
+) {
+  const { volumes } = op.storageDomain
+  const layer = { format: base.format, path: volumes.path({ imageId, volumeId: baseId }) }
+  const measure = { onBlock: true, inUse: false, depth: { kind: 'pair' as const, base: layer } }
+  const path = volumes.path({ imageId, volumeId: topId })
+  const said = JSON.parse(await qemuImg(op.run, { kind: 'measure', path, ...measure }, signal)) as {
+    required: number
+    bitmaps?: number
+  }
+  const to = optimalSize(bytes(said.required + (said.bitmaps ?? 0)), base.capacity, isLeaf)
+  const [extended] = await volumes.extend([{ volumeId: baseId, to }], signal)
+  if (extended?.failure) throw new Fault(extended.failure.reason, extended.failure.text)
+  await volumes.refresh([baseId], signal)
 }
 
 function throwIfNotAdjacent(
@@ -88,6 +115,8 @@ export async function finishMerge(op: Operation, request: MergeVolumes, signal: 
   if (base === undefined) throw new Fault('VOLUME_NOT_FOUND', `no volume ${baseId} in image ${imageId}`)
   if (top === undefined) return recheckBase(op, { imageId, volumeId: baseId })
   const places = { top: { imageId, volumeId: topId }, base: { imageId, volumeId: baseId } }
+  const all = [...image.keys()].map(volumeId => ({ imageId, volumeId }))
+  await volumes.reach(all, signal)
 
   if (top.legality !== 'illegal') {
     await volumes.flush(places.base)
@@ -106,6 +135,7 @@ export async function finishMerge(op: Operation, request: MergeVolumes, signal: 
   await crashpoint('volume.merge/remove-top')
   await removeVolume(op, places.top, signal)
   await recheckBase(op, places.base)
+  await volumes.letGo(imageId)
   await crashpoint('volume.merge/done')
   op.log.info({ image: imageId, top: topId, base: baseId }, 'volumes merged')
 }

@@ -2,7 +2,7 @@ import { sleep, type Clock } from '../common/clock.js'
 import type { Logger } from '../common/log.js'
 import { type Bytes, bytes, seconds } from '../common/units.js'
 import { readDirect } from './direct-io.js'
-import type { FileStorageDomain } from './file-storage-domain.js'
+import type { StorageDomain } from './storage-domain.js'
 import { hostRecords, HostWatch, type ObservedHost, recordsLength } from './host-records.js'
 import type { MonitorReport } from './verbs.js'
 
@@ -14,14 +14,14 @@ const step = seconds(5)
  * waits for our report sees that it does not come.
  */
 export class Monitor {
-  readonly #storageDomain: FileStorageDomain
+  readonly #storageDomain: StorageDomain
   readonly #clock: Clock
   readonly #log: Logger
   readonly #watch: HostWatch
   #hasProblem = false
   #last: { total: Bytes; free: Bytes } = { total: bytes(0), free: bytes(0) }
 
-  constructor(storageDomain: FileStorageDomain, clock: Clock, log: Logger) {
+  constructor(storageDomain: StorageDomain, clock: Clock, log: Logger) {
     this.#storageDomain = storageDomain
     this.#clock = clock
     this.#log = log
@@ -57,9 +57,9 @@ export class Monitor {
   }
 
   async #readHosts(): Promise<void> {
-    const { identity, layout } = this.#storageDomain
+    const { identity, special } = this.#storageDomain
     if (!identity.shared) return
-    const ids = await readDirect(layout.ids, 0, recordsLength(identity.geometry))
+    const ids = await readDirect(special.ids, 0, recordsLength(identity.geometry))
     this.#watch.observe(hostRecords(ids, identity.geometry), this.#clock.monotonic())
   }
 

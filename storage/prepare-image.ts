@@ -1,6 +1,5 @@
-import { lstat, mkdir, readlink, rmdir, symlink, unlink } from 'node:fs/promises'
-import type { FileLayout } from './file-layout.js'
-import { ifThere, isCode } from './files.js'
+import { lstat, mkdir, readlink, symlink, unlink } from 'node:fs/promises'
+import { ifThere } from './files.js'
 import type { Bytes } from '../common/units.js'
 import type { VolumeFormat } from './format/volume-metadata.js'
 import type { Operation } from './operation.js'
@@ -20,29 +19,27 @@ export function runPaths(runDirectory: string, storageDomainId: string): RunPath
   }
 }
 
-/** Checks the chain and links the image's directory, in which all backing names resolve. Leaf first. */
+/** Checks the chain and links its volumes in one directory, in which all backing names resolve. Leaf first. */
 export async function prepareImage(
   op: Operation,
   place: PrepareImage,
-  layout: FileLayout,
-  paths: RunPaths
+  signal: AbortSignal
 ): Promise<PreparedVolume[]> {
-  const chain = await verifyChain(op, place)
-  await linkTo(layout.image(place.imageId), `${paths.volumes}/${place.imageId}`)
-  return chain.map(({ volumeId, metadata }) => ({
-    imageId: metadata.imageId,
-    volumeId,
-    path: `${paths.volumes}/${place.imageId}/${volumeId}`,
-    format: metadata.format,
-    capacity: metadata.capacity
-  }))
-}
-
-export async function tearDownImage(imageId: string, paths: RunPaths): Promise<void> {
-  await ifThere(unlink(`${paths.volumes}/${imageId}`))
-  await rmdir(paths.volumes).catch((error: unknown) => {
-    if (!isCode(error, 'ENOENT', 'ENOTEMPTY')) throw error
-  })
+  const { volumes, onHost } = op.storageDomain
+  try {
+    const chain = await verifyChain(op, place, signal)
+    const places = chain.map(({ volumeId }) => ({ imageId: place.imageId, volumeId }))
+    const directory = await onHost.prepare(place.imageId, places, signal)
+    return chain.map(({ volumeId, metadata }) => ({
+      imageId: metadata.imageId,
+      volumeId,
+      path: `${directory}/${volumeId}`,
+      format: metadata.format,
+      capacity: metadata.capacity
+    }))
+  } finally {
+    await volumes.letGo(place.imageId)
+  }
 }
 
 /** A link that says what it said before is left alone: QEMU may be about to open it. */

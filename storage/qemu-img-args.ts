@@ -15,6 +15,8 @@ export type QemuImgCommand =
   | { kind: 'inspectUntrusted'; path: string }
   | { kind: 'check'; path: string }
   | { kind: 'measure'; path: string; onBlock: boolean; inUse: boolean; depth: MeasureDepth }
+  /** What a qcow2 copy of the whole chain would need. */
+  | { kind: 'measureChain'; format: VolumeFormat; path: string }
   | { kind: 'addBitmap'; path: string; name: string; granularity: Bytes | null }
   | { kind: 'removeBitmap'; path: string; name: string }
   | { kind: 'mergeBitmap'; from: string; path: string; name: string }
@@ -76,6 +78,11 @@ export function qemuImgCall(command: QemuImgCommand): QemuImgCall {
       const shared = command.inUse ? ['--force-share'] : []
       return anywhere(img, 'measure', '--output', 'json', ...shared, '-O', 'qcow2', measured(command))
     }
+    case 'measureChain':
+      return inPlace(
+        [img, 'measure', '--output', 'json', '-f', command.format, '-O', 'qcow2', command.path],
+        command.path
+      )
     case 'addBitmap': {
       const granularity = command.granularity === null ? [] : ['-g', String(command.granularity)]
       const argv = [img, 'bitmap', '--add', '--enable', command.path, command.name, ...granularity]

@@ -21,16 +21,20 @@ export async function resizeVolume(
   void manager
 
   const volume = await volumes.read(request)
-  const to = roundCapacity(request.capacity)
+  const to = volumes.capacityFor(roundCapacity(request.capacity), volume.format)
   throwIfIllegal(volume, request)
   await throwIfNotLeaf(op, volume, request)
   if (volume.capacity === to) return volume
   if (volume.capacity > to) throw smaller(volume, to)
 
   const path = volumes.path(request)
+  await volumes.reach([request], signal)
   if (volume.format === 'raw') {
     await idempotent('volume.resize/grow', () => volumes.grow(request, to, volume, signal))
   } else {
+    if (volumes.onBlock && volume.allocation === 'preallocated') {
+      await volumes.grow(request, to, volume, signal)
+    }
     await idempotent('volume.resize/unknown', () => {
       return volumes.write(request, { ...volume, capacity: bytes(0) }, 'volume.resize/unknown')
     })
@@ -41,6 +45,7 @@ export async function resizeVolume(
   }
   const resized = { ...volume, capacity: to }
   await idempotent('volume.resize/metadata', () => volumes.write(request, resized, 'volume.resize/metadata'))
+  await volumes.letGo(request.imageId)
   await crashpoint('volume.resize/done')
   op.log.info({ volume: request.volumeId, capacity: to }, 'volume resized')
   return resized

@@ -1,6 +1,10 @@
 import type { Bytes, Seconds } from '../common/units.js'
+import type { FileLayout } from './file-layout.js'
+import type { ImageFile } from './image-inspector/image-file.js'
+import type { ManagerLease } from './manager-lease.js'
 import type { SectorSize, StorageDomainMetadata, StorageKind } from './format/storage-domain-metadata.js'
-import type { VolumeMetadata } from './format/volume-metadata.js'
+import type { VolumeFormat, VolumeMetadata } from './format/volume-metadata.js'
+import type { AuditFinding } from './audit-storage-domain.js'
 import type { ExtendedVolume, ExtendVolume } from './extend-volumes.js'
 
 // What every storage domain can do, whether it is a directory or a VG. The plots (create-volume.ts and its
@@ -27,12 +31,16 @@ export type NewVolume = Place & {
   /** Null for a base. */
   parent: Place | null
   metadata: VolumeMetadata
+  /** Room that the data of a thin volume needs at once, where it does not grow by itself. */
+  initialSize?: Bytes | undefined
 }
 
 export type Usage = { physical: Bytes; allocated: Bytes }
 export type Removed = { imageId: string; wipe: boolean }
 
 export type Volumes = {
+  /** Whether volumes are block devices, which hold old data and do not grow by themselves. */
+  readonly onBlock: boolean
   imageIds(): Promise<string[]>
   /** Published volumes of an image, shared ones included. Null where there is no such image. */
   volumeIds(imageId: string): Promise<string[] | null>
@@ -41,6 +49,13 @@ export type Volumes = {
   /** One atomic write of the whole record. */
   write(place: Place, metadata: VolumeMetadata, point: string): Promise<void>
   path(place: Place): string
+  /** Makes the data of volumes reachable at their paths, on this host, until `letGo` of their image. */
+  reach(places: readonly Place[], signal: AbortSignal): Promise<void>
+  letGo(imageId: string): Promise<void>
+  /** Opens what `reach` made reachable, to look at its header. */
+  openData(place: Place): Promise<ImageFile>
+  /** The capacity that a volume gets which is asked for this much. */
+  capacityFor(capacity: Bytes, format: VolumeFormat): Bytes
   usage(place: Place): Promise<Usage>
   /** Space that every other reader takes for garbage until it is published. */
   reserve(volume: NewVolume, signal: AbortSignal): Promise<void>
@@ -67,6 +82,8 @@ export type Volumes = {
   /** Unpublished rests in an image: what a crash in the middle of a creation leaves. */
   leftovers(imageId: string): Promise<string[]>
   removeLeftovers(imageId: string): Promise<string[]>
+  /** As manager, after a crash: what belongs to no image. What was done, in words. */
+  tidy(signal: AbortSignal): Promise<string[]>
   /** Only LVM's metadata changes; without the manager's lease it is refused elsewhere (extend-volumes.ts). */
   extend(requests: readonly ExtendVolume[], signal: AbortSignal): Promise<ExtendedVolume[]>
   /** Reloads mappings that are active on this host, and tells their sizes. */
@@ -84,7 +101,7 @@ export type VmLease = { leaseId: string; offset: Bytes; owner: LeaseOwner | null
 export type Resource = { lockspace: string; name: string; path: string; offset: Bytes }
 
 export type Leases = {
-  volumeResource(place: Place): Resource
+  volumeResource(place: Place): Promise<Resource>
   vmResource(leaseId: string): Promise<Resource>
   writeVolumeLease(place: Place, signal: AbortSignal): Promise<void>
   createVmLease(leaseId: string, signal: AbortSignal): Promise<VmLease>
@@ -95,9 +112,35 @@ export type Leases = {
   rebuildVmLeases(signal: AbortSignal): Promise<number>
   /** Holds the manager's lease: alone among all hosts until it is disposed of. */
   asManager(signal: AbortSignal): Promise<AsyncDisposable>
+  /** Who holds the manager's lease, as its record says. */
+  managerOwner(): Promise<LeaseOwner | null>
   join(sanlockHostId: number, signal: AbortSignal): Promise<void>
   leave(signal: AbortSignal): Promise<void>
   isJoined(signal: AbortSignal): Promise<boolean>
+}
+
+/** Where what the format keeps beside volumes can be read and written on this host: files or block devices. */
+export type SpecialPaths = Record<'metadata' | 'ids' | 'leases' | 'xleases' | 'inbox' | 'outbox', string>
+
+/** What a host does with a storage domain beside its volumes: the paths that VMs and other programs are given. */
+export type OnHost = {
+  /** The special volumes, at the path that is the same on every host. */
+  link(): Promise<void>
+  unlink(): Promise<void>
+  /** Whether it is in use here, also by what an earlier worker left. */
+  isLinked(): Promise<boolean>
+  /** The volumes of a chain in one directory, in which backing names resolve; the directory's path. */
+  prepare(imageId: string, chain: readonly Place[], signal: AbortSignal): Promise<string>
+  tearDown(imageId: string): Promise<void>
+  preparedImages(): Promise<string[]>
+  /** Uploads that wait to be imported; null where there is no room for them. */
+  readonly scratch: FileLayout | null
+  /** What is wrong with the parts that only this kind of storage domain has. */
+  audit(): Promise<AuditFinding[]>
+  /** Removes the storage domain; carries on with what a crash left of it. */
+  erase(signal: AbortSignal): Promise<void>
+  /** Gives back what opening took from this host. */
+  close(): Promise<void>
 }
 
 export type Health = {
@@ -111,4 +154,7 @@ export interface StorageDomain {
   readonly volumes: Volumes
   readonly leases: Leases
   readonly health: Health
+  readonly special: SpecialPaths
+  readonly manager: ManagerLease
+  readonly onHost: OnHost
 }

@@ -28,6 +28,7 @@ export async function sweep(op: Operation, signal: AbortSignal): Promise<Swept> 
     await volumes.purge(removed, signal)
     swept.done.push(`image ${removed.imageId}: removed for good`)
   }
+  swept.done.push(...(await volumes.tidy(signal)))
   await crashpoint('storage-domain.sweep/images')
   for (const imageId of await volumes.imageIds()) {
     signal.throwIfAborted()
@@ -126,7 +127,9 @@ async function sweepIllegal(
   for (const childId of children) {
     const child = { imageId: place.imageId, volumeId: childId }
     const record = await volumes.read(child)
-    const backing = await backingOf(volumes.path(child))
+    await volumes.reach([child], signal)
+    const backing = await backingOf(volumes, child)
+    await volumes.letGo(child.imageId)
     if (backing === place.volumeId) {
       const legal: VolumeMetadata = { ...metadata, legality: 'legal' }
       await idempotent('storage-domain.sweep/legal', () =>

@@ -2,6 +2,7 @@ import { type Bytes, seconds, type Seconds } from '../common/units.js'
 import type { AuditFinding } from './audit-storage-domain.js'
 import type { ClearHostLease } from './clear-host-lease.js'
 import type { BeginCopy, CopyPlan, CopySource, CopyTarget } from './copy-image.js'
+import type { CreateBlockStorageDomain } from './create-block-storage-domain.js'
 import type { CreateStorageDomain } from './create-storage-domain.js'
 import type { CreateVolume } from './create-volume.js'
 import type { DataProgram } from './data-program.js'
@@ -27,17 +28,24 @@ export type Description = {
   shared: boolean
   layout: LayoutPaths
 }
-export type LayoutPaths = { directory: string; ids: string; leases: string; xleases: string }
+export type LayoutPaths = { ids: string; leases: string; xleases: string }
 
 /** Metadata as it crosses the border between processes: maps do not. */
 export type SerialMetadata = Omit<StorageDomainMetadata, 'pvs'>
 
 export type Discovered = SerialMetadata & { ioTimeout: Seconds }
+export type DiscoveredOnDevices = Discovered & { devices: string[] }
 
 export type VerbTable = {
   /** Storage domains in the directory, without changing anything. */
   discover: { arguments: { mount: string }; result: Discovered[] }
   createStorageDomain: { arguments: CreateStorageDomain; result: SerialMetadata }
+  createBlockStorageDomain: { arguments: CreateBlockStorageDomain; result: SerialMetadata }
+  /** Storage domains whose physical volumes these devices are, without changing anything. */
+  discoverOnDevices: { arguments: { devices: string[] }; result: DiscoveredOnDevices[] }
+  /** More room for a block storage domain: one more device, or what a device grew by. */
+  addDevice: { arguments: { device: string }; result: null }
+  resizeDevice: { arguments: { device: string }; result: null }
   describe: { arguments: object; result: Description }
   attach: { arguments: { dataCenterId: string }; result: null }
   detach: { arguments: object; result: null }
@@ -61,6 +69,8 @@ export type VerbTable = {
   tearDown: { arguments: { imageId: string }; result: null }
   copySource: { arguments: CopySource; result: CopyPlan }
   copyBegin: { arguments: BeginCopy; result: DataProgram | null }
+  /** The source's data has been read, or will not be. */
+  copySourceEnd: { arguments: { imageId: string }; result: null }
   copyFinish: { arguments: CopyTarget; result: VolumeMetadata }
   mergeBegin: { arguments: MergeVolumes; result: DataProgram | null }
   mergeFinish: { arguments: MergeVolumes; result: null }
@@ -97,6 +107,10 @@ const long: VerbPolicy = { lane: 'bulk', limit: seconds(600) }
 export const verbs: Record<Verb, VerbPolicy> = {
   discover: { lane: 'metadata', limit: seconds(30) },
   createStorageDomain: patient,
+  createBlockStorageDomain: patient,
+  discoverOnDevices: { lane: 'metadata', limit: seconds(60) },
+  addDevice: patient,
+  resizeDevice: patient,
   describe: { lane: 'metadata', limit: seconds(30) },
   attach: patient,
   detach: patient,
@@ -117,6 +131,7 @@ export const verbs: Record<Verb, VerbPolicy> = {
   tearDown: quick,
   copySource: quick,
   copyBegin: patient,
+  copySourceEnd: quick,
   copyFinish: patient,
   mergeBegin: patient,
   mergeFinish: patient,

@@ -1,7 +1,6 @@
 import { Fault } from '../common/fault.js'
 import { bytes } from '../common/units.js'
 import { type ChainProblem, type ChainVolume, readChain } from './chain.js'
-import { openImageFile } from './image-file.js'
 import { type ExpectedVolume, inspectVolume } from './image-inspector.js'
 import { largestCapacity, type Operation, readImage } from './operation.js'
 import type { Place } from './storage-domain.js'
@@ -11,8 +10,8 @@ import type { Place } from './storage-domain.js'
 
 type Chain = [ChainVolume, ...ChainVolume[]]
 
-/** The chain from a volume down, leaf first. Refuses an illegal, broken or lying one. */
-export async function verifyChain(op: Operation, place: Place): Promise<Chain> {
+/** The chain from a volume down, leaf first, reachable. Refuses an illegal, broken or lying one. */
+export async function verifyChain(op: Operation, place: Place, signal: AbortSignal): Promise<Chain> {
   const image = await readImage(op.storageDomain, place.imageId)
   if (!image.has(place.volumeId)) {
     throw new Fault('VOLUME_NOT_FOUND', `no volume ${place.volumeId} in image ${place.imageId}`)
@@ -25,6 +24,8 @@ export async function verifyChain(op: Operation, place: Place): Promise<Chain> {
     throw new Fault('WRONG_STATE', `volume ${place.volumeId} is not part of the chain of its image`)
   }
   const chain: Chain = [top, ...below]
+  const places = chain.map(({ volumeId }) => ({ imageId: place.imageId, volumeId }))
+  await op.storageDomain.volumes.reach(places, signal)
   for (const [i, volume] of chain.entries()) await verifyVolume(op, place.imageId, volume, chain[i + 1])
   return chain
 }
@@ -36,7 +37,7 @@ async function verifyVolume(
   parent: ChainVolume | undefined
 ) {
   const place = { imageId, volumeId: volume.volumeId }
-  await using file = await openImageFile(op.storageDomain.volumes.path(place))
+  await using file = await op.storageDomain.volumes.openData(place)
   if (volume.metadata.format === 'qcow2') await repairCapacity(op, place, volume, file)
   const { problems } = await inspectVolume(file, expected(volume, parent))
   const [first] = problems

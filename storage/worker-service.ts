@@ -1,27 +1,33 @@
-import { readdir, unlink } from 'node:fs/promises'
 import { Fault } from '../common/fault.js'
 import { seconds } from '../common/units.js'
 import { attachStorageDomain, detachStorageDomain } from './attach-storage-domain.js'
 import { auditStorageDomain } from './audit-storage-domain.js'
+import { BlockGroup } from './block-group.js'
+import { BlockStorageDomain } from './block-storage-domain.js'
 import { clearHostLease } from './clear-host-lease.js'
-import { beginCopy, copySource, finishCopy } from './copy-image.js'
+import { beginCopy, copySource, copySourceEnd, finishCopy } from './copy-image.js'
+import { createBlockStorageDomain } from './create-block-storage-domain.js'
+import { discoverOnDevices } from './discover-on-devices.js'
+import { addDevice, resizeDevice } from './block-devices.js'
 import { createStorageDomain } from './create-storage-domain.js'
 import { createVolume } from './create-volume.js'
 import { discoverStorageDomains } from './discover-storage-domains.js'
+import { eraseGroup } from './erase-block-storage-domain.js'
 import { extendVolumes, refreshVolumes } from './extend-volumes.js'
-import { fileLayout } from './file-layout.js'
+import { fileLayout, type FileLayout } from './file-layout.js'
 import { FileStorageDomain, type Tools } from './file-storage-domain.js'
-import { exists, ifThere } from './files.js'
+import { exists } from './files.js'
 import { formatStorageDomain, removeRemains } from './format-storage-domain.js'
 import { beginImport, finishImport, type ImportPlace, inspectSource } from './import-image.js'
 import { listVolumes } from './list-volumes.js'
 import { beginMerge, finishMerge } from './merge-volumes.js'
 import { Monitor } from './monitor.js'
 import type { Operation } from './operation.js'
-import { linkTo, prepareImage, runPaths, tearDownImage } from './prepare-image.js'
+import { prepareImage } from './prepare-image.js'
 import { removeImage } from './remove-image.js'
 import { removeVolume } from './remove-volume.js'
 import { resizeVolume } from './resize-volume.js'
+import type { StorageDomain } from './storage-domain.js'
 import { shareVolume } from './share-volume.js'
 import { sweep, type Swept } from './sweep.js'
 import { beginUpload, finishUpload, removeUpload, sweepUploads } from './uploads.js'
@@ -35,7 +41,7 @@ export class WorkerService {
   readonly #settings: WorkerSettings
   readonly #tools: Tools
   readonly #report: (report: MonitorReport) => void
-  #storageDomain: FileStorageDomain | null = null
+  #opening: Promise<StorageDomain> | null = null
   #monitor: { monitor: Monitor; stop: AbortController } | null = null
   #sanlockHostId: number | null = null
 
@@ -51,14 +57,29 @@ export class WorkerService {
       const { pvs: _none, ...metadata } = await createStorageDomain(request, this.#tools, signal)
       return metadata
     },
+    createBlockStorageDomain: async (request, signal) => {
+      const { pvs: _none, ...metadata } = await createBlockStorageDomain(request, this.#tools, signal)
+      return metadata
+    },
+    discoverOnDevices: ({ devices }) => discoverOnDevices(devices, this.#tools),
+    addDevice: async ({ device }, signal) => {
+      await addDevice(this.#onBlock(await this.#open()), device, this.#tools.run, signal)
+      return null
+    },
+    resizeDevice: async ({ device }, signal) => {
+      await resizeDevice(this.#onBlock(await this.#open()), device, signal)
+      return null
+    },
     describe: () => this.#describe(),
     attach: async ({ dataCenterId }, signal) => {
       await attachStorageDomain(await this.#open(), dataCenterId, this.#tools.clock, signal)
+      await this.#closeUnlessActive()
       return null
     },
     detach: async (_, signal) => {
       this.#throwIfActive('detached')
       await detachStorageDomain(await this.#open(), this.#tools.clock, signal)
+      await this.#closeUnlessActive()
       return null
     },
     format: (_, signal) => this.#format(signal),
@@ -86,15 +107,16 @@ export class WorkerService {
     extendVolumes: async ({ volumes }, signal) => extendVolumes(await this.#open(), volumes, signal),
     refreshVolumes: async ({ volumeIds }, signal) => refreshVolumes(await this.#open(), volumeIds, signal),
     listVolumes: async ({ imageId }) => listVolumes(await this.#open(), imageId),
-    prepare: async request => {
-      const { layout } = await this.#open()
-      return prepareImage(await this.#operation(), request, layout, await this.#paths())
-    },
+    prepare: async (request, signal) => prepareImage(await this.#operation(), request, signal),
     tearDown: async ({ imageId }) => {
-      await tearDownImage(imageId, await this.#paths())
+      await (await this.#open()).onHost.tearDown(imageId)
       return null
     },
-    copySource: async request => copySource(await this.#operation(), request),
+    copySource: async (request, signal) => copySource(await this.#operation(), request, signal),
+    copySourceEnd: async request => {
+      await copySourceEnd(await this.#operation(), request)
+      return null
+    },
     copyBegin: async (request, signal) =>
       beginCopy(await this.#operation(), request, this.#tools.sanlock, signal),
     copyFinish: async (request, signal) => finishCopy(await this.#operation(), request, signal),
@@ -118,14 +140,14 @@ export class WorkerService {
     },
     importFinish: async (request, signal) => finishImport(await this.#operation(), request, signal),
     uploadBegin: async ({ uploadId }) => {
-      return beginUpload((await this.#open()).layout, this.#hostId(), uploadId, this.#tools.owner)
+      return beginUpload(await this.#scratch(), this.#hostId(), uploadId, this.#tools.owner)
     },
     uploadFinish: async ({ uploadId, size }) => {
-      await finishUpload((await this.#open()).layout, this.#hostId(), uploadId, size)
+      await finishUpload(await this.#scratch(), this.#hostId(), uploadId, size)
       return null
     },
     uploadRemove: async ({ uploadId }) => {
-      await removeUpload((await this.#open()).layout, this.#hostId(), uploadId)
+      await removeUpload(await this.#scratch(), this.#hostId(), uploadId)
       return null
     },
     createLease: ({ leaseId }, signal) =>
@@ -134,7 +156,7 @@ export class WorkerService {
       await this.#asManager(signal, ({ leases }) => leases.removeVmLease(leaseId, signal))
       return null
     },
-    listLeases: async () => (await this.#open()).leases.vmLeases(),
+    listLeases: async (_, signal) => (await this.#open()).leases.vmLeases(signal),
     rebuildLeases: async (_, signal) => {
       return { differences: await this.#asManager(signal, ({ leases }) => leases.rebuildVmLeases(signal)) }
     },
@@ -149,14 +171,38 @@ export class WorkerService {
   /** Before the process ends: the role is given up, so that others need not wait. */
   async stop(): Promise<void> {
     this.#monitor?.stop.abort()
-    await this.#storageDomain?.manager.giveUp()
+    const storageDomain = await this.#opening?.catch(() => null)
+    await storageDomain?.manager.giveUp()
   }
 
-  async #open(): Promise<FileStorageDomain> {
+  async #open(): Promise<StorageDomain> {
     if (this.#settings.storageDomainId === null) {
       throw new Fault('WRONG_STATE', 'this worker only looks for storage domains')
     }
-    return (this.#storageDomain ??= await FileStorageDomain.open(this.#directory, this.#tools))
+    this.#opening ??= this.#openIt(this.#settings.storageDomainId)
+    try {
+      return await this.#opening
+    } catch (error) {
+      this.#opening = null
+      throw error
+    }
+  }
+
+  async #openIt(id: string): Promise<StorageDomain> {
+    const { devices } = this.#settings
+    return devices === undefined
+      ? FileStorageDomain.open(this.#directory, this.#tools)
+      : BlockStorageDomain.open(id, devices, this.#tools)
+  }
+
+  /** What no host id protects is not kept open: another host may change or remove it meanwhile. */
+  async #closeUnlessActive(): Promise<void> {
+    if (this.#sanlockHostId !== null || this.#opening === null) return
+    const storageDomain = await this.#opening.catch(() => null)
+    if (storageDomain === null || (await storageDomain.onHost.isLinked())) return
+    this.#opening = null
+    await storageDomain.manager.giveUp()
+    await storageDomain.onHost.close()
   }
 
   get #directory(): string {
@@ -168,8 +214,14 @@ export class WorkerService {
     return { storageDomain: await this.#open(), run, clock, log }
   }
 
-  async #paths() {
-    return runPaths(this.#settings.runDirectory, (await this.#open()).identity.id)
+  /** Where uploads wait; a VG has no room beside its format. */
+  async #scratch(): Promise<FileLayout> {
+    const { onHost, identity } = await this.#open()
+    if (onHost.scratch !== null) return onHost.scratch
+    throw new Fault(
+      'UNSUPPORTED',
+      `block storage domain ${identity.id} takes no uploads; import a file of this host`
+    )
   }
 
   async #importPlace(): Promise<ImportPlace> {
@@ -181,16 +233,23 @@ export class WorkerService {
     }
   }
 
+  #onBlock(storageDomain: StorageDomain): BlockStorageDomain {
+    if (storageDomain instanceof BlockStorageDomain) return storageDomain
+    throw new Fault('UNSUPPORTED', `storage domain ${storageDomain.identity.id} is no block storage domain`)
+  }
+
   async #describe(): Promise<Description> {
-    const { identity, layout } = await this.#open()
+    const { identity, special } = await this.#open()
     const { pvs: _none, ...metadata } = await identity.metadata()
-    const { directory, ids, leases, xleases } = layout
-    return {
+    const { ids, leases, xleases } = special
+    const description = {
       metadata,
       ioTimeout: identity.ioTimeout,
       shared: identity.shared,
-      layout: { directory, ids, leases, xleases }
+      layout: { ids, leases, xleases }
     }
+    await this.#closeUnlessActive()
+    return description
   }
 
   async #format(signal: AbortSignal): Promise<null> {
@@ -200,22 +259,29 @@ export class WorkerService {
     } catch (error) {
       if (!Fault.is(error, 'NOT_FOUND')) throw error
       // The first attempt took the metadata away already.
-      await removeRemains(fileLayout(this.#directory))
+      await this.#eraseRest(signal)
     }
-    this.#storageDomain = null
+    this.#opening = null
     return null
+  }
+
+  async #eraseRest(signal: AbortSignal): Promise<void> {
+    const { devices, storageDomainId, runDirectory } = this.#settings
+    if (devices === undefined) return removeRemains(fileLayout(this.#directory))
+    const group = await BlockGroup.on(storageDomainId ?? '', devices, runDirectory, this.#tools)
+    if ((await group.find()) !== null) await eraseGroup(group, signal)
   }
 
   async #activate(sanlockHostId: number, signal: AbortSignal): Promise<Swept> {
     const storageDomain = await this.#open()
-    const { identity, layout, leases } = storageDomain
+    const { identity, leases, onHost } = storageDomain
     const { poolIds } = await identity.metadata()
     if (poolIds.length !== 1) throw new Fault('WRONG_STATE', `storage domain ${identity.id} is not attached`)
     const isNew = !(await leases.isJoined(signal))
-    await linkTo(layout.directory, (await this.#paths()).storageDomain)
+    await onHost.link()
     await leases.join(sanlockHostId, signal)
     this.#sanlockHostId = sanlockHostId
-    await sweepUploads(layout, sanlockHostId, this.#tools.clock.wall(), isNew)
+    if (onHost.scratch) await sweepUploads(onHost.scratch, sanlockHostId, this.#tools.clock.wall(), isNew)
     const swept = await this.#sweepUnlessBusy(signal)
     this.#startMonitor(storageDomain)
     return swept
@@ -232,7 +298,7 @@ export class WorkerService {
     }
   }
 
-  #startMonitor(storageDomain: FileStorageDomain): void {
+  #startMonitor(storageDomain: StorageDomain): void {
     if (this.#monitor) return
     const monitor = new Monitor(storageDomain, this.#tools.clock, this.#tools.log)
     const stop = new AbortController()
@@ -244,8 +310,8 @@ export class WorkerService {
   }
 
   async #deactivate(signal: AbortSignal): Promise<null> {
-    const paths = await this.#paths()
-    const prepared = (await ifThere(readdir(paths.volumes))) ?? []
+    const { leases, onHost } = await this.#open()
+    const prepared = await onHost.preparedImages()
     if (prepared.length > 0) {
       throw new Fault('WRONG_STATE', `image ${prepared[0]} is prepared for use on this host`, {
         facts: { imageId: prepared[0] ?? '', prepared: String(prepared.length) }
@@ -253,16 +319,14 @@ export class WorkerService {
     }
     this.#monitor?.stop.abort()
     this.#monitor = null
-    await (await this.#open()).leases.leave(signal)
+    await leases.leave(signal)
     this.#sanlockHostId = null
-    await ifThere(unlink(paths.storageDomain))
+    await onHost.unlink()
+    await this.#closeUnlessActive()
     return null
   }
 
-  async #asManager<T>(
-    signal: AbortSignal,
-    work: (storageDomain: FileStorageDomain) => Promise<T>
-  ): Promise<T> {
+  async #asManager<T>(signal: AbortSignal, work: (storageDomain: StorageDomain) => Promise<T>): Promise<T> {
     const storageDomain = await this.#open()
     await using manager = await storageDomain.leases.asManager(signal)
     void manager
@@ -279,8 +343,7 @@ export class WorkerService {
 
   /** What a VM of this host may have open is not rewritten under it. */
   async #throwIfPrepared(imageId: string): Promise<void> {
-    const { volumes } = await this.#paths()
-    if (!(await exists(`${volumes}/${imageId}`))) return
+    if (!(await (await this.#open()).onHost.preparedImages()).includes(imageId)) return
     throw new Fault('WRONG_STATE', `image ${imageId} is in use on this host`, { facts: { imageId } })
   }
 

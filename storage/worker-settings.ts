@@ -6,6 +6,8 @@ const settings = z.object({
   storageDomainId: z.string().nullable(),
   /** The mounted directory that holds the storage domain's own. */
   mount: z.string(),
+  /** The devices of a block storage domain, under stable names; absent for one of files. */
+  devices: z.array(z.string()).optional(),
   /** Where links are made: /run/drover. */
   runDirectory: z.string(),
   /** The only directory from which files are imported; null forbids it. */
@@ -15,6 +17,9 @@ const settings = z.object({
   sanlock: z.object({ mode: z.enum(['daemon', 'direct']), runDirectory: z.string().nullable() }),
   logLevel: z.string()
 })
+
+/** Where a storage domain is: in a mounted directory, or on devices. */
+export type StoragePlace = { mount: string; devices?: string[] }
 
 export type WorkerSettings = z.infer<typeof settings>
 

@@ -20,7 +20,8 @@ const log = pino(
 )
 const run = commandRunner(log)
 const sanlock = new Sanlock(settings.sanlock, run, systemClock)
-const tools = { run, sanlock, clock: systemClock, log, owner: settings.owner }
+const { owner, runDirectory } = settings
+const tools = { run, sanlock, clock: systemClock, log, owner, runDirectory }
 const service = new WorkerService(settings, tools, report => send({ kind: 'monitor', report }))
 const lanes = new WorkerLanes()
 let isLeaving = false

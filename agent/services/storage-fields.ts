@@ -2,6 +2,7 @@ import type { Fields } from '../../common/fields.js'
 import { matchingRule, type Rule } from '../../common/rules.js'
 import { type Bytes, bytes, GiB, MiB } from '../../common/units.js'
 import type { StorageConnection } from '../../storage/connections/connection.js'
+import { isDevicePath } from '../../storage/connections/devices.js'
 import { isNfsExport } from '../../storage/connections/nfs.js'
 import type { AllocationPolicy, VolumeFormat } from '../../storage/format/volume-metadata.js'
 import type { ImageFormat } from '../../storage/image-inspector.js'
@@ -20,6 +21,11 @@ export function connectionOf(fields: Fields): StorageConnection {
     const read = connection.oneof<StorageConnection>('kind', {
       local: kind => kind.message('local', local => ({ kind: 'local', path: local.absolutePath('path') })),
       posix: kind => kind.message('posix', posix => ({ kind: 'posix', path: posix.absolutePath('path') })),
+      block: kind =>
+        kind.message('block', block => ({
+          kind: 'block',
+          devices: block.each('devices', 8, deviceRule, 1)
+        })),
       nfs: kind =>
         kind.message('nfs', nfs => ({
           kind: 'nfs',
@@ -32,6 +38,11 @@ export function connectionOf(fields: Fields): StorageConnection {
     return read ?? { kind: 'local', path: '' }
   })
 }
+
+const deviceRule: Rule<string> = value =>
+  typeof value === 'string' && isDevicePath(value)
+    ? { value }
+    : { wrong: 'must be the path of a device below /dev' }
 
 const versionRule: Rule<(typeof versions)[number]> = value => {
   const known = versions.find(version => version === value)

@@ -81,6 +81,8 @@ function connectionMessage(connection: StorageConnection): WireConnection {
       return { kind: 'local', local: { path: connection.path } }
     case 'posix':
       return { kind: 'posix', posix: { path: connection.path } }
+    case 'block':
+      return { kind: 'block', block: { devices: connection.devices } }
     case 'nfs': {
       const { export: nfsExport, version, timeo, retrans } = connection
       return { kind: 'nfs', nfs: { export: nfsExport, version: version ?? '', timeo, retrans } }

@@ -8,6 +8,7 @@ export type NfsVersion = '' | '3' | '4' | '4.1' | '4.2'
 export type StorageConnection =
   | { kind: 'local'; path: string }
   | { kind: 'posix'; path: string }
+  | { kind: 'block'; devices: string[] }
   | { kind: 'nfs'; export: string; version: NfsVersion; timeo: number; retrans: number }
 
 const exportRule: Rule<string> = value => {
@@ -22,12 +23,20 @@ const exportRule: Rule<string> = value => {
     : { wrong: 'must be HOST:/PATH, with an IPv6 address in brackets' }
 }
 
+/** The agent that opens them looks closer: only what is below /dev, and nothing that is in use. */
+const deviceRule: Rule<string> = value =>
+  typeof value === 'string' && /^\/dev\/[A-Za-z0-9_][A-Za-z0-9_.:+@/-]{0,250}$/.test(value)
+    ? { value }
+    : { wrong: 'must be the path of a device below /dev' }
+
 export function readConnection(fields: Fields): StorageConnection {
   const nothing: StorageConnection = { kind: 'local', path: '' }
   return (
     fields.oneof<StorageConnection>('kind', {
       local: inner => inner.message('local', it => ({ kind: 'local', path: it.absolutePath('path') })),
       posix: inner => inner.message('posix', it => ({ kind: 'posix', path: it.absolutePath('path') })),
+      block: inner =>
+        inner.message('block', it => ({ kind: 'block', devices: it.each('devices', 8, deviceRule, 1) })),
       nfs: inner => inner.message('nfs', readNfs)
     }) ?? nothing
   )

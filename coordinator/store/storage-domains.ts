@@ -8,6 +8,7 @@ import type { StorageDomainHostTable, StorageDomainStatus, StorageDomainTable } 
 export type StorageConnection =
   | { kind: 'local'; path: string }
   | { kind: 'posix'; path: string }
+  | { kind: 'block'; devices: string[] }
   | { kind: 'nfs'; export: string; version: '' | '3' | '4' | '4.1' | '4.2'; timeo: number; retrans: number }
 
 type Row = Selectable<StorageDomainTable>

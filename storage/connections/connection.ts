@@ -11,14 +11,17 @@ export type NfsConnection = {
   timeo: number
   retrans: number
 }
-export type StorageConnection = LocalConnection | PosixConnection | NfsConnection
+/** Block devices that are there already, under names that stay the same. */
+export type BlockConnection = { kind: 'block'; devices: string[] }
+export type StorageConnection = LocalConnection | PosixConnection | NfsConnection | BlockConnection
+export type FileConnection = Exclude<StorageConnection, BlockConnection>
 
 /** What REMOTE_PATH in the metadata says. */
-export function remotePath(connection: StorageConnection): string {
+export function remotePath(connection: FileConnection): string {
   return normalRemotePath(connection.kind === 'nfs' ? connection.export : connection.path)
 }
 
 /** The kind that a storage domain made through this connection has. */
-export function storageKind(connection: StorageConnection): Extract<StorageKind, 'nfs' | 'posix' | 'local'> {
+export function storageKind(connection: FileConnection): Extract<StorageKind, 'nfs' | 'posix' | 'local'> {
   return connection.kind
 }

@@ -1,4 +1,5 @@
 import { FormatError } from './format-error.js'
+import { lvmChecksum } from './lvm-checksum.js'
 
 // Where LVM keeps its text on a physical volume, little-endian.
 //
@@ -33,7 +34,11 @@ function readPairLists(bytes: Buffer): MetadataArea[][] {
   return lists
 }
 
-export type TextPlace = { parts: Array<{ offset: bigint; length: number }> }
+export type TextPlace = {
+  parts: Array<{ offset: bigint; length: number }>
+  /** Of the text: one that differs was read while somebody wrote. */
+  checksum: number
+}
 
 const mostText = 2 ** 26
 
@@ -50,5 +55,10 @@ export function readAreaHeader(header: Buffer, area: MetadataArea): TextPlace | 
   const first = size < areaSize - place ? size : areaSize - place
   const parts = [{ offset: area.offset + place, length: Number(first) }]
   if (first < size) parts.push({ offset: area.offset + BigInt(headerSize), length: Number(size - first) })
-  return { parts }
+  return { parts, checksum: header.readUInt32LE(56) }
+}
+
+/** Whether a header of a metadata area was read whole. */
+export function isWholeAreaHeader(header: Buffer): boolean {
+  return header.length >= headerSize && header.readUInt32LE(0) === lvmChecksum(header.subarray(4, headerSize))
 }

@@ -51,7 +51,7 @@ t.test('a damaged list is set aside, and does not keep the agent from starting',
 
 t.test('an export is mounted below our directory, by fixed arguments', async t => {
   const { root, calls, open } = await world(t)
-  const target = await open().connect(nfs, never)
+  const { mount: target } = await open().connect(nfs, never)
   t.ok(target.startsWith(`${root}/mnt/`), target)
   const options = 'nosuid,nodev,noexec,soft,nosharecache,timeo=100,retrans=3,nfsvers=4.2'
   t.same(calls, [`mount -t nfs -o ${options} -- nas1:/vm ${target}`])

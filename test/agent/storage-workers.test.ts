@@ -43,7 +43,7 @@ async function world(t: Test) {
 
 t.test('a worker that dies fails what it was doing as interrupted, and runs again', async t => {
   const { workers, mount, create, restart } = await world(t)
-  workers.start(id, mount)
+  workers.start(id, { mount })
   await workers.ask(id, 'createStorageDomain', create, never)
   const volume = { imageId: id, volumeId: id, parent: null, capacity: MiB(64), format: 'raw' as const }
   const rest = { allocation: 'preallocated' as const, diskContent: 'DATA', description: '', legal: true }
@@ -64,20 +64,20 @@ t.test('a storage domain that is not connected is not found', async t => {
 
 t.test('the same storage domain by another way is refused', async t => {
   const { workers, mount } = await world(t)
-  workers.start(id, mount)
-  t.throws(() => workers.start(id, '/elsewhere'), /is connected by another way/)
+  workers.start(id, { mount })
+  t.throws(() => workers.start(id, { mount: '/elsewhere' }), /is connected by another way/)
 })
 
 t.test('a fault keeps its reason and its facts on the way out of the worker', async t => {
   const { workers, mount } = await world(t)
-  workers.start(id, mount)
+  workers.start(id, { mount })
   const error: unknown = await workers.ask(id, 'describe', {}, never).catch((error: unknown) => error)
   t.ok(Fault.is(error, 'NOT_FOUND'), String(error))
 })
 
 t.test('an active storage domain reports by itself: latency, space, host id', async t => {
   const { workers, mount, create } = await world(t)
-  workers.start(id, mount)
+  workers.start(id, { mount })
   await workers.ask(id, 'createStorageDomain', create, never)
   await workers.ask(id, 'activate', { sanlockHostId: 1 }, never)
   while (workers.health(id)?.report == null) await new Promise(setImmediate)

@@ -38,13 +38,10 @@ async function service(t: Test, isAdopted: boolean) {
   const log = pino({ level: 'silent' })
   const run = commandRunner(log)
   const direct = { mode: 'direct' as const, runDirectory: null }
-  const tools = { run, sanlock: new Sanlock(direct, run, systemClock), clock: systemClock, log, owner: null }
-  const settings = {
-    storageDomainId: expected.domain,
-    mount,
-    runDirectory: `${root}/run`,
-    importDirectory: null
-  }
+  const sanlock = new Sanlock(direct, run, systemClock)
+  const runDirectory = `${root}/run`
+  const tools = { run, sanlock, clock: systemClock, log, owner: null, runDirectory }
+  const settings = { storageDomainId: expected.domain, mount, runDirectory, importDirectory: null }
   const worker = new WorkerService(
     { ...settings, owner: null, sanlock: direct, logLevel: 'silent' },
     tools,

@@ -7,11 +7,16 @@ import { removeWorld } from './crash/world.js'
 // A point that no operation of the harness passes is one at which nobody has looked.
 
 const root = new URL('../../storage/', import.meta.url).pathname
+// The points of block storage are passed on real LVM: test/host/storage/block-crash-coverage.test.ts.
+const isOfFiles = (name: string) => name.endsWith('.ts') && !/block|lvm/.test(name)
 const literal = /'((?:volume|image|storage-domain|lease|host-lease)\.[a-z.-]+(?:\/[a-z-]+)*)'/g
+
+/** In plots that know only the interface, and done for block storage alone. */
+const onBlockOnly = ['volume.merge/room']
 
 async function namesInSource(): Promise<Map<string, string>> {
   const names = new Map<string, string>()
-  for (const file of (await readdir(root)).filter(name => name.endsWith('.ts'))) {
+  for (const file of (await readdir(root)).filter(isOfFiles)) {
     for (const [, name = ''] of (await readFile(root + file, 'utf8')).matchAll(literal)) names.set(name, file)
   }
   return names
@@ -30,6 +35,7 @@ t.test(
     const names = await namesInSource()
     t.ok(names.size > 60, `${names.size} names in the source, ${passed.size} passed`)
     for (const [name, file] of names) {
+      if (onBlockOnly.includes(name)) continue
       const isPassed =
         passed.has(name) ||
         passed.has(`${name}/rename`) ||

@@ -55,7 +55,7 @@ t.test('a storage domain that hangs for a minute hangs nothing else', { timeout:
     [hanging, frozen],
     [healthy, fine]
   ] as const) {
-    workers.start(id, mount)
+    workers.start(id, { mount })
     const rest = { kind: 'local' as const, remotePath: mount, description: 'hang', sectorSize: null }
     const dataCenterId = '11111111-2222-4333-8444-555555555555'
     const request = { storageDomainId: id, mount, ...rest, dataCenterId, ioTimeout: seconds(1) }

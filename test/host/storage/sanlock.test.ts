@@ -53,8 +53,8 @@ const volume = (number: number) => ({
 })
 
 t.test('two hosts join the lockspace of a new storage domain and see each other live', async t => {
-  one.workers.start(id, mount)
-  two.workers.start(id, mount)
+  one.workers.start(id, { mount })
+  two.workers.start(id, { mount })
   const rest = { kind: 'posix' as const, remotePath: mount, description: 'two hosts', sectorSize: null }
   const dataCenterId = '11111111-2222-4333-8444-555555555555'
   const request = { storageDomainId: id, mount, ...rest, dataCenterId, ioTimeout: seconds(1) }

@@ -59,7 +59,7 @@ export function worldAt(root: string): World {
   }
   const service = new WorkerService(
     settings,
-    { run, sanlock, clock: systemClock, log, owner: null },
+    { run, sanlock, clock: systemClock, log, owner: null, runDirectory: `${root}/run` },
     () => {}
   )
   return { root, mount, ask: service.handlers, program: runProgram, restarted: () => worldAt(root) }

@@ -1,9 +1,7 @@
-import { lstat } from 'node:fs/promises'
 import { crashpoint } from '../common/crashpoint.js'
 import { Fault } from '../common/fault.js'
-import { bytes, type Seconds } from '../common/units.js'
+import { type Bytes, bytes, type Seconds } from '../common/units.js'
 import { readDirect, writeDirect } from './direct-io.js'
-import type { FileLayout } from './file-layout.js'
 import { FormatError } from './format/format-error.js'
 import { managerLeaseOffset } from './format/leases-layout.js'
 import { readSanlockRecord } from './format/sanlock-record.js'
@@ -11,36 +9,49 @@ import { planRebuild, type RebuildStep, recordsWithin } from './format/xleases-r
 import { indexOffset, indexSize, rewriteWrites, XleasesIndex } from './format/xleases.js'
 import { LocalLock } from './local-lock.js'
 import type { ManagerLease } from './manager-lease.js'
-import { atStart, type Lockspace, type Sanlock } from './sanlock.js'
+import type { Lockspace, Sanlock } from './sanlock.js'
 import type { Geometry, LeaseOwner, Leases, Place, Resource, VmLease } from './storage-domain.js'
 
-export type FileLeaseSettings = {
+/** Where the leases of a storage domain lie. */
+export type LeasePlaces = {
+  ids: string
+  leases: string
+  xleases: string
+  /** The lease of one volume: on files beside it, on block storage at the place of its slot. */
+  volumeLease(place: Place): Promise<{ path: string; offset: Bytes }>
+  /** Room in `xleases`. */
+  xleasesSize(): Promise<Bytes>
+}
+
+export type LeaseSettings = {
   storageDomainId: string
   shared: boolean
   geometry: Geometry
   ioTimeout: Seconds
+  /** Whether `xleases` grows with its leases, as a file does. */
+  growing: boolean
 }
 
-/** Leases of a file storage domain: `ids`, `leases`, `xleases`, and a `.lease` beside each volume. */
-export class FileLeases implements Leases {
-  readonly #settings: FileLeaseSettings
-  readonly #layout: FileLayout
+/** The leases of a storage domain: hosts' in `ids`, the manager's, volumes' and VMs'. */
+export class StorageLeases implements Leases {
+  readonly #settings: LeaseSettings
+  readonly #places: LeasePlaces
   readonly #sanlock: Sanlock
   readonly #manager: ManagerLease
   readonly #local: LocalLock
   #turn: Promise<unknown> = Promise.resolve()
 
-  constructor(settings: FileLeaseSettings, layout: FileLayout, sanlock: Sanlock, manager: ManagerLease) {
+  constructor(settings: LeaseSettings, places: LeasePlaces, sanlock: Sanlock, manager: ManagerLease) {
     this.#settings = settings
-    this.#layout = layout
+    this.#places = places
     this.#sanlock = sanlock
     this.#manager = manager
-    this.#local = new LocalLock(layout.ids)
+    this.#local = new LocalLock(places.ids)
   }
 
-  volumeResource({ imageId, volumeId }: Place): Resource {
-    const path = this.#layout.lease(imageId, volumeId)
-    return { lockspace: this.#settings.storageDomainId, name: volumeId, path, offset: atStart }
+  async volumeResource(place: Place): Promise<Resource> {
+    const { path, offset } = await this.#places.volumeLease(place)
+    return { lockspace: this.#settings.storageDomainId, name: place.volumeId, path, offset }
   }
 
   async vmResource(leaseId: string): Promise<Resource> {
@@ -51,7 +62,7 @@ export class FileLeases implements Leases {
 
   async writeVolumeLease(place: Place, signal: AbortSignal): Promise<void> {
     if (!this.#settings.shared) return
-    await this.#sanlock.writeResource(this.volumeResource(place), this.#settings.geometry, signal)
+    await this.#sanlock.writeResource(await this.volumeResource(place), this.#settings.geometry, signal)
   }
 
   async createVmLease(leaseId: string, signal: AbortSignal): Promise<VmLease> {
@@ -60,11 +71,11 @@ export class FileLeases implements Leases {
       const index = await this.#index()
       const known = index.lookup(leaseId)
       if (known !== null) return this.#withOwner(leaseId, known.offset)
-      const { record, offset } = index.place(leaseId)
+      const { record, offset } = index.place(leaseId, await this.#mostLeases())
       await this.#sanlock.writeResource(this.#xlease(leaseId, offset), this.#settings.geometry, signal)
       await crashpoint('lease.create/record')
       const { offset: at, block } = index.put(leaseId, record)
-      await writeDirect(this.#layout.xleases, at, block)
+      await writeDirect(this.#places.xleases, at, block)
       await crashpoint('lease.create/done')
       return { leaseId, offset, owner: null }
     })
@@ -77,7 +88,7 @@ export class FileLeases implements Leases {
       if (index.lookup(leaseId) === null) return
       const { offset, write } = index.remove(leaseId)
       await crashpoint('lease.remove/record')
-      await writeDirect(this.#layout.xleases, write.offset, write.block)
+      await writeDirect(this.#places.xleases, write.offset, write.block)
       await crashpoint('lease.remove/resource')
       await this.#sanlock.clearResource(this.#xlease(leaseId, offset), this.#settings.geometry, signal)
       await crashpoint('lease.remove/done')
@@ -109,17 +120,17 @@ export class FileLeases implements Leases {
     return this.#alone(async () => {
       const { alignment, sectorSize } = this.#settings.geometry
       const index = XleasesIndex.loadForRebuild(await this.#indexBytes(), alignment, sectorSize)
-      const size = bytes((await lstat(this.#layout.xleases)).size)
+      const size = await this.#places.xleasesSize()
       const names = new Map<number, string | null>()
       for (let record = 0; record < recordsWithin(size, alignment); record++) {
         const offset = (3 + record) * alignment
-        names.set(offset, resourceName(await readDirect(this.#layout.xleases, offset, sectorSize)))
+        names.set(offset, resourceName(await readDirect(this.#places.xleases, offset, sectorSize)))
       }
       const steps = planRebuild(index, size, offset => names.get(offset) ?? null)
       for (const step of steps) await this.#rebuildStep(index, step, signal)
       await crashpoint('lease.rebuild/index')
       for (const { offset, block } of rewriteWrites(index.bytes, index.header, alignment, sectorSize)) {
-        await writeDirect(this.#layout.xleases, offset, block)
+        await writeDirect(this.#places.xleases, offset, block)
         await crashpoint('lease.rebuild/index-block')
       }
       return steps.length
@@ -148,7 +159,7 @@ export class FileLeases implements Leases {
   /** Who holds the manager's lease, as its record says. */
   async managerOwner(): Promise<LeaseOwner | null> {
     const { alignment, sectorSize } = this.#settings.geometry
-    return ownerIn(await readDirect(this.#layout.leases, managerLeaseOffset(alignment), sectorSize))
+    return ownerIn(await readDirect(this.#places.leases, managerLeaseOffset(alignment), sectorSize))
   }
 
   async join(sanlockHostId: number, signal: AbortSignal): Promise<void> {
@@ -176,6 +187,13 @@ export class FileLeases implements Leases {
     return known !== null && this.#sanlock.isJoined(this.#lockspace(known), signal)
   }
 
+  /** A block storage domain has room for fewer leases than its index has records; a file grows. */
+  async #mostLeases(): Promise<number | undefined> {
+    return this.#settings.growing
+      ? undefined
+      : recordsWithin(await this.#places.xleasesSize(), this.#settings.geometry.alignment)
+  }
+
   get #id(): string {
     return this.#settings.storageDomainId
   }
@@ -185,15 +203,15 @@ export class FileLeases implements Leases {
   }
 
   #lockspace(sanlockHostId: number): Lockspace {
-    return { name: this.#id, sanlockHostId, path: this.#layout.ids }
+    return { name: this.#id, sanlockHostId, path: this.#places.ids }
   }
 
   #xlease(name: string, offset: number): Resource {
-    return { lockspace: this.#id, name, path: this.#layout.xleases, offset: bytes(offset) }
+    return { lockspace: this.#id, name, path: this.#places.xleases, offset: bytes(offset) }
   }
 
   async #withOwner(leaseId: string, offset: number): Promise<VmLease> {
-    const sector = await readDirect(this.#layout.xleases, offset, this.#settings.geometry.sectorSize)
+    const sector = await readDirect(this.#places.xleases, offset, this.#settings.geometry.sectorSize)
     return { leaseId, offset: bytes(offset), owner: ownerIn(sector) }
   }
 
@@ -203,7 +221,7 @@ export class FileLeases implements Leases {
   }
 
   #indexBytes(): Promise<Buffer> {
-    return readDirect(this.#layout.xleases, indexOffset(this.#settings.geometry.alignment), indexSize)
+    return readDirect(this.#places.xleases, indexOffset(this.#settings.geometry.alignment), indexSize)
   }
 
   /** Alone among hosts and in this process: the index is read, changed and written as one. */

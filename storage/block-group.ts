@@ -1,0 +1,211 @@
+import { chmod, chown, realpath } from 'node:fs/promises'
+import { Fault } from '../common/fault.js'
+import type { Logger } from '../common/log.js'
+import type { Run } from '../common/run.js'
+import { type Bytes, bytes } from '../common/units.js'
+import {
+  type Activator,
+  activeSize,
+  DeviceMapperActivator,
+  hasDeviceMapper,
+  LoopActivator,
+  type MappedVolume
+} from './activator.js'
+import { isCode, type Owner } from './files.js'
+import type { LvmGroup, LvmVolume } from './format/lvm-text.js'
+import { Lvm } from './lvm.js'
+import type { LvmCommand } from './lvm-args.js'
+import { type GroupReading, LvmReader } from './lvm-reader.js'
+
+// The VG of a block storage domain on this host: what LVM's metadata says, what is active, and the commands that
+// change either.
+
+export type LogicalVolume = { name: string; uuid: string; size: Bytes; tags: string[]; mapped: MappedVolume }
+export type Group = {
+  uuid: string
+  seqno: number
+  tags: string[]
+  extentSize: Bytes
+  extents: number
+  freeExtents: number
+  volumes: ReadonlyMap<string, LogicalVolume>
+  reading: GroupReading
+}
+
+export type GroupTools = { run: Run; log: Logger; owner: Owner }
+
+export class BlockGroup {
+  readonly vg: string
+  readonly activator: Activator
+  /** Whether this process may change LVM's metadata now: it holds the manager's lease. */
+  mayChange: () => boolean = () => true
+  readonly #reader: LvmReader
+  readonly #lvm: Lvm
+  readonly #owner: Owner
+  #last: Group | null = null
+
+  private constructor(vg: string, reader: LvmReader, lvm: Lvm, activator: Activator, owner: Owner) {
+    this.vg = vg
+    this.activator = activator
+    this.#reader = reader
+    this.#lvm = lvm
+    this.#owner = owner
+  }
+
+  static async on(vg: string, devices: readonly string[], runDirectory: string, tools: GroupTools) {
+    const { run, log, owner } = tools
+    const hasDriver = await hasDeviceMapper()
+    const lvm = new Lvm({ devices, hasDriver, run, log })
+    const activator = hasDriver
+      ? new DeviceMapperActivator(vg, lvm, run)
+      : new LoopActivator(`${runDirectory}/loops/${vg}`, run)
+    const real = await Promise.all(devices.map(realDevice))
+    return new BlockGroup(vg, new LvmReader(vg, real), lvm, activator, owner)
+  }
+
+  get devices(): readonly string[] {
+    return this.#lvm.devices
+  }
+
+  async useDevices(devices: readonly string[]): Promise<void> {
+    this.#lvm.useDevices(devices)
+    this.#reader.forget(await Promise.all(devices.map(realDevice)))
+    this.#last = null
+  }
+
+  /** Null where the devices hold no such VG. Costs a few small reads while nothing has changed. */
+  async find(): Promise<Group | null> {
+    const reading = await this.#reader.read()
+    if (reading === null) return null
+    if (this.#last?.reading !== reading) this.#last = describe(reading)
+    return this.#last
+  }
+
+  async read(): Promise<Group> {
+    const group = await this.find()
+    if (group !== null) return group
+    throw new Fault('NOT_FOUND', `no storage domain ${this.vg} on the devices given`)
+  }
+
+  /** As it was read last; for what cannot wait. */
+  get last(): Group | null {
+    return this.#last
+  }
+
+  async volume(name: string): Promise<LogicalVolume | null> {
+    return (await this.read()).volumes.get(name) ?? null
+  }
+
+  /** Changes LVM's metadata: only as manager, and only while all of the VG is there. */
+  async change(command: LvmCommand, signal: AbortSignal): Promise<void> {
+    if (!this.mayChange()) {
+      throw new Fault('WRONG_STATE', `this host is not the manager of storage domain ${this.vg}`)
+    }
+    const group = await this.find()
+    if (group !== null) throwIfUnfit(this.vg, group)
+    await this.#lvm.change(command, signal)
+  }
+
+  /** For a VG that does not exist yet, or is no storage domain any more. */
+  async changeUnchecked(command: LvmCommand, signal: AbortSignal): Promise<void> {
+    await this.#lvm.change(command, signal)
+    this.#reader.forget()
+  }
+
+  async activate(names: readonly string[], signal: AbortSignal): Promise<void> {
+    const { volumes } = await this.read()
+    const mapped = names.map(name => {
+      const volume = volumes.get(name)
+      if (volume) return volume.mapped
+      throw new Fault('VOLUME_NOT_FOUND', `no logical volume ${name} in ${this.vg}`)
+    })
+    await this.activator.activate(mapped, signal)
+    for (const name of names) await this.#own(this.activator.path(name))
+  }
+
+  /** Reloads what is active of these. */
+  async refresh(names: readonly string[], signal: AbortSignal): Promise<Map<string, Bytes>> {
+    const active = new Set(await this.activator.active())
+    const here = names.filter(name => active.has(name))
+    if (here.length > 0) await this.activate(here, signal)
+    const sizes = new Map<string, Bytes>()
+    for (const name of here) {
+      const size = await activeSize(this.activator, name)
+      if (size !== null) sizes.set(name, size)
+    }
+    return sizes
+  }
+
+  /** The device behind an active volume's link: what is opened without following links. */
+  async device(name: string): Promise<string> {
+    return realpath(this.activator.path(name))
+  }
+
+  /** QEMU's and sanlock's users reach volumes by their group, as they do on files. */
+  async #own(link: string): Promise<void> {
+    if (this.#owner === null) return
+    const device = await realpath(link)
+    await chown(device, this.#owner.uid, this.#owner.gid)
+    await chmod(device, 0o660)
+  }
+}
+
+function throwIfUnfit(vg: string, { reading: { missing, metadataDevices } }: Group): void {
+  if (missing.length > 0) {
+    throw new Fault(
+      'STORAGE_DOMAIN_UNRESPONSIVE',
+      `storage domain ${vg} misses ${missing.length} of its PVs`,
+      {
+        facts: { missing: missing.join() }
+      }
+    )
+  }
+  if (metadataDevices.length !== 1) {
+    throw new Fault(
+      'UNSUPPORTED',
+      `storage domain ${vg} has ${metadataDevices.length} PVs with metadata; it can only be read`
+    )
+  }
+}
+
+function describe(reading: GroupReading): Group {
+  const { group } = reading
+  const extents = group.pvs.reduce((sum, pv) => sum + pv.extents, 0)
+  const used = group.volumes.reduce((sum, { segments }) => sum + extentsOf(segments), 0)
+  const volumes = group.volumes.map(volume => describeVolume(group, volume, reading))
+  return {
+    uuid: group.uuid,
+    seqno: group.seqno,
+    tags: group.tags,
+    extentSize: bytes(group.extentSize),
+    extents,
+    freeExtents: extents - used,
+    volumes: new Map(volumes.map(volume => [volume.name, volume])),
+    reading
+  }
+}
+
+const extentsOf = (segments: LvmVolume['segments']) =>
+  segments.reduce((sum, segment) => sum + segment.extents, 0)
+
+function describeVolume(group: LvmGroup, volume: LvmVolume, { devices }: GroupReading): LogicalVolume {
+  const { name, uuid, tags, segments } = volume
+  const extents = segments
+    .toSorted((a, b) => a.start - b.start)
+    .map(segment => {
+      const pv = group.pvs.find(known => known.name === segment.pv)
+      const offset = (pv?.start ?? 0) + segment.pvStart * group.extentSize
+      return { device: devices.get(segment.pv) ?? '', offset, length: segment.extents * group.extentSize }
+    })
+  const size = bytes(extentsOf(segments) * group.extentSize)
+  return { name, uuid, size, tags, mapped: { name, extents } }
+}
+
+export async function realDevice(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch (cause) {
+    if (!isCode(cause, 'ENOENT', 'ENOTDIR')) throw cause
+    throw new Fault('STORAGE_DOMAIN_UNRESPONSIVE', `the device ${path} is not there`, { cause })
+  }
+}
