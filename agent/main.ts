@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Fault } from '../common/fault.js'
+import { runCommand, type Command } from '../common/command-line.js'
 
 const usage = `drover-agent serve   [--config FILE]
 drover-agent enrol   --token-file FILE --coordinator HOST:PORT --ca-fingerprint sha256:HEX [--address HOST:PORT] [--config FILE]
@@ -8,8 +8,6 @@ drover-agent format  list | decode KIND FILE | encode KIND FILE
 drover-agent doctor  [--json] [--config FILE]
 drover-agent version
 `
-
-type Command = (args: string[]) => Promise<number>
 
 // Loaded when needed: a look at the version or a metadata block does not load gRPC.
 const commands: Record<string, Command> = {
@@ -24,19 +22,4 @@ const commands: Record<string, Command> = {
   }
 }
 
-async function main([name = '', ...args]: string[]): Promise<number> {
-  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (command) return command(args)
-  const isAsked = name === 'help' || name === '--help' || name === '-h'
-  const out = isAsked ? process.stdout : process.stderr
-  out.write(usage)
-  return isAsked ? 0 : 2
-}
-
-try {
-  process.exitCode = await main(process.argv.slice(2))
-} catch (error) {
-  if (!(error instanceof Fault)) throw error
-  process.stderr.write(`drover-agent: ${error.message}\n${error.nextStep}\n`)
-  process.exitCode = 1
-}
+await runCommand({ program: 'drover-agent', usage, commands }, process.argv.slice(2))

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Fault } from '../common/fault.js'
+import { runCommand, type Command } from '../common/command-line.js'
 
 const usage = `drover-coordinator serve       [--config FILE]
 drover-coordinator issue-admin NAME --out DIR [--role admin|viewer] [--days N] [--config FILE]
@@ -8,8 +8,6 @@ drover-coordinator restore FILE   [--replace] [--config FILE]
 drover-coordinator adopt-epoch [--epoch N] [--config FILE]
 drover-coordinator version
 `
-
-type Command = (args: string[]) => Promise<number>
 
 // Loaded when needed: a look at the version does not load gRPC.
 const commands: Record<string, Command> = {
@@ -24,19 +22,4 @@ const commands: Record<string, Command> = {
   }
 }
 
-async function main([name = '', ...args]: string[]): Promise<number> {
-  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (command) return command(args)
-  const isAsked = name === 'help' || name === '--help' || name === '-h'
-  const out = isAsked ? process.stdout : process.stderr
-  out.write(usage)
-  return isAsked ? 0 : 2
-}
-
-try {
-  process.exitCode = await main(process.argv.slice(2))
-} catch (error) {
-  if (!(error instanceof Fault)) throw error
-  process.stderr.write(`drover-coordinator: ${error.message}\n${error.nextStep}\n`)
-  process.exitCode = 1
-}
+await runCommand({ program: 'drover-coordinator', usage, commands }, process.argv.slice(2))
