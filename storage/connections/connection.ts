@@ -1,4 +1,5 @@
 import { normalRemotePath } from '../format/remote-path.js'
+import type { IscsiPortal } from './iscsi-target.js'
 import type { StorageKind } from '../format/storage-domain-metadata.js'
 
 /** How a storage domain is reached. */
@@ -15,6 +16,13 @@ export type NfsConnection = {
 export type BlockConnection = { kind: 'block'; devices: string[] }
 export type StorageConnection = LocalConnection | PosixConnection | NfsConnection | BlockConnection
 export type FileConnection = Exclude<StorageConnection, BlockConnection>
+
+/** LUNs, by their WWIDs, that an iSCSI target offers through some portals. */
+export type IscsiConnection = { kind: 'iscsi'; portals: IscsiPortal[]; luns: string[] }
+/** LUNs that are there without a login: Fibre Channel, or any other SCSI or NVMe disk that several hosts see. */
+export type FcpConnection = { kind: 'fcp'; luns: string[] }
+/** What a block storage domain lies on. */
+export type LunConnection = IscsiConnection | FcpConnection
 
 /** What REMOTE_PATH in the metadata says. */
 export function remotePath(connection: FileConnection): string {
