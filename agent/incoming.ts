@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { crashpoint } from '../common/crashpoint.js'
 import { Fault } from '../common/fault.js'
 import type { Clock } from '../common/clock.js'
 import type { Logger } from '../common/log.js'
@@ -38,6 +39,7 @@ const afterwards = seconds(60)
 export class Incoming {
   readonly #parts: Parts
   readonly #expected = new Map<string, Expected>()
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -45,33 +47,46 @@ export class Incoming {
 
   /** Disks, a port and a place; refused, not queued, when there are enough. Idempotent. */
   async prepare(arrival: Arrival, signal: AbortSignal): Promise<string> {
+    const { vmId } = arrival.spec
+    const { expected, isNew } = await this.#alone(() => this.#expect(arrival, signal))
+    if (!isNew) return expected.address
+    try {
+      await crashpoint('vm.incoming.begun')
+      await this.#parts.disks.prepare(arrival.spec, signal)
+      await crashpoint('vm.incoming.prepared')
+    } catch (error) {
+      if (this.#expected.get(vmId) === expected) this.#expected.delete(vmId)
+      throw error
+    }
+    return expected.address
+  }
+
+  /** A place and a port for it. One after the other: two that come at once must not get the same. */
+  async #expect(arrival: Arrival, signal: AbortSignal): Promise<{ expected: Expected; isNew: boolean }> {
     const { spec, generation, sourceHostId } = arrival
     const known = this.#expected.get(spec.vmId)
-    if (known && known.generation === generation && known.sourceHostId === sourceHostId) return known.address
-    const { disks, config, clock } = this.#parts
-    const others = [...this.#expected.values()].filter(({ hasArrived }) => !hasArrived)
+    const isSame = known?.generation === generation && known.sourceHostId === sourceHostId
+    if (known && isSame && !known.hasArrived) return { expected: known, isNew: false }
+    // One that came and has left again comes anew: its disks were let go of when it left.
+    const others = [...this.#expected.values()].filter(each => each !== known && !each.hasArrived)
+    const { config, clock } = this.#parts
     if (others.length >= config.migrations_at_once) {
       throw new Fault('LIMIT', `${others.length} VMs are on their way to this host already`)
     }
     await this.#makeRoom(arrival, signal)
+    known?.end.abort()
     const port = await this.#freePort()
     const address = formatHostPort({ host: this.#host(), port })
-    const expected = {
-      ...arrival,
-      address,
-      port,
-      since: clock.monotonic(),
-      end: new AbortController(),
-      hasArrived: false
-    }
+    const since = clock.monotonic()
+    const expected = { ...arrival, address, port, since, end: new AbortController(), hasArrived: false }
     this.#expected.set(spec.vmId, expected)
-    try {
-      await disks.prepare(spec, signal)
-    } catch (error) {
-      this.#expected.delete(spec.vmId)
-      throw error
-    }
-    return address
+    return { expected, isNew: true }
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work, work)
+    this.#turn = mine.catch(() => {})
+    return mine
   }
 
   /** Forgets an arrival and what was prepared for it, unless the VM is here. Idempotent. */

@@ -1,13 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
+import { crashPoints } from './crash-points.js'
 import { storageDomain } from './storage.js'
 import { AgentWorld, diskless } from './world.js'
 
 // The agent is killed between every two durable acts of a start and of a destroy. Whatever it left, the same
 // request asked again ends as it should, once, and nothing is left behind.
-
-const startPoints = ['begun', 'prepared', 'defined', 'created', 'recorded']
-const destroyPoints = ['begun', 'stopped', 'torn_down', 'undefined']
 
 const world = await AgentWorld.start({ allowed_directories: ['/tmp'] })
 t.teardown(() => world[Symbol.asyncDispose]())
@@ -19,7 +17,7 @@ async function restartedToDieAt(name: string) {
 }
 const qemus = () => world.libvirtd.pids('qemu-system-x86')
 
-for (const point of startPoints) {
+for (const point of crashPoints.start) {
   t.test(`a start whose agent died at "${point}" ends as one running VM`, async t => {
     await restartedToDieAt(`vm.start.${point}`)
     const spec = diskless(randomUUID(), { disks: [disk] })
@@ -40,7 +38,7 @@ for (const point of startPoints) {
   })
 }
 
-for (const point of destroyPoints) {
+for (const point of crashPoints.destroy) {
   t.test(`a destroy whose agent died at "${point}" ends with nothing left`, async t => {
     await restartedToDieAt(`vm.destroy.${point}`)
     const spec = diskless(randomUUID(), { disks: [disk] })
