@@ -104,6 +104,12 @@ export class Sanlock {
     if (outcome !== 0 && outcome !== notThere) throw refused('release the lease', resource.name, outcome)
   }
 
+  /** The resources that sanlock knows a process to hold, as `LOCKSPACE:NAME:PATH:OFFSET:…`. */
+  async heldBy(pid: number, signal: AbortSignal): Promise<string[]> {
+    const { stdout } = await this.#sanlock(['client', 'inquire', '-p', String(pid)], signal)
+    return [...stdout.matchAll(/[^\s"]+:[^\s"]+:[^\s"]+:\d+\S*/g)].map(([text]) => text)
+  }
+
   /**
    * Waits until a lease is free, by taking it and giving it back: one open, blocking acquire that returns soon
    * after its owner is dead. While the owner looks alive, it is tried again every 2 s.
