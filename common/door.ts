@@ -6,6 +6,8 @@ import { wireStatus } from './rich-status.js'
 
 type InterceptedCall = Parameters<ServerInterceptor>[1]
 export type Identify = (call: InterceptedCall) => Caller
+/** Whether a caller may begin one call more. */
+export type MayCall = (caller: Caller) => boolean
 export type Refused = (path: string, caller: Caller | null, fault: Fault) => void
 
 const mostMetadata = 8192
@@ -18,7 +20,12 @@ const callers = new WeakMap<Metadata, Caller>()
 export const callerOf = (metadata: Metadata): Caller | null => callers.get(metadata) ?? null
 
 /** Stands in front of every call of one listener: decides by identity and policy before a byte is decoded. */
-export function door(policies: Policies, identify: Identify, onRefused: Refused): ServerInterceptor {
+export function door(
+  policies: Policies,
+  identify: Identify,
+  mayCall: MayCall,
+  onRefused: Refused
+): ServerInterceptor {
   return ({ path }, call) => {
     const refuse = (caller: Caller | null, error: unknown) => {
       if (error instanceof Fault) onRefused(path, caller, error)
@@ -36,6 +43,8 @@ export function door(policies: Policies, identify: Identify, onRefused: Refused)
             } catch (error) {
               return refuse(caller, error)
             }
+            // Told to the caller alone: records of a flood would be a flood.
+            if (!mayCall(caller)) return call.sendStatus(wireStatus(tooMany, ''))
             callers.set(metadata, caller)
             pass(metadata)
           }
@@ -43,6 +52,8 @@ export function door(policies: Policies, identify: Identify, onRefused: Refused)
     })
   }
 }
+
+const tooMany = new Fault('LIMIT', 'too many calls in a short time')
 
 function denied(path: string, { role, id }: Caller): Fault {
   if (role === 'ANONYMOUS') return new Fault('UNAUTHENTICATED', 'this method needs a certificate')

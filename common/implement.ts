@@ -203,7 +203,8 @@ function failure(error: unknown, errorId: string, log: Logger): StatusError {
   return Object.assign(new Error('call failed'), wireStatus(error, errorId))
 }
 
-const peerKey = ({ role, id, address }: Caller) => (role === 'ANONYMOUS' ? address : `${role}/${id}`)
+/** Who shares a bound. */
+export const peerKey = ({ role, id, address }: Caller) => (role === 'ANONYMOUS' ? address : `${role}/${id}`)
 
 function kindOf(requestStream: boolean, responseStream: boolean): Handler['kind'] {
   if (requestStream) return responseStream ? 'bidi' : 'clientStream'

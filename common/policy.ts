@@ -3,6 +3,7 @@ import {
   fromBinary,
   getOption,
   type DescExtension,
+  type DescMessage,
   type DescMethod,
   type FileRegistry
 } from '@bufbuild/protobuf'
@@ -29,13 +30,16 @@ const roleNumbers = [null, ...callerRoles, 'ANY'] as const
 /** The policies of all methods, by path ("/drover.v1.VmService/GetVm"). A method without one is a bug. */
 export class Policies {
   readonly #byPath = new Map<string, MethodPolicy>()
+  readonly #requests = new Map<string, DescMessage>()
 
   constructor(descriptorSet: Uint8Array) {
     const registry = readRegistry(descriptorSet)
     const extension = registry.getExtension(extensionName)
     if (!extension) throw new Error(`the descriptors do not have ${extensionName}`)
     for (const method of methodsOf(registry)) {
-      this.#byPath.set(`/${method.parent.typeName}/${method.name}`, policyOf(method, extension))
+      const path = `/${method.parent.typeName}/${method.name}`
+      this.#byPath.set(path, policyOf(method, extension))
+      this.#requests.set(path, method.input)
     }
   }
 
@@ -43,6 +47,13 @@ export class Policies {
     const policy = this.#byPath.get(path)
     if (!policy) throw new Error(`no policy for ${path}`)
     return policy
+  }
+
+  /** What a request to the method is made of. */
+  requestOf(path: string): DescMessage {
+    const found = this.#requests.get(path)
+    if (!found) throw new Error(`no method ${path}`)
+    return found
   }
 
   paths(): string[] {

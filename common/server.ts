@@ -15,14 +15,16 @@ import { door, type Identify } from './door.js'
 import { Fault } from './fault.js'
 import { Health } from './health.js'
 import { anonymous, Identities, localAdmin, type Caller, type Trust } from './identity.js'
-import { implement, type Gate } from './implement.js'
+import { implement, peerKey, type Gate } from './implement.js'
 import type { Logger } from './log.js'
 import { Policies } from './policy.js'
+import { Rate, standardRate, type RateLimits } from './rate.js'
 import { Reflection } from './reflection.js'
 import type { Handler } from './rpc.js'
 import { tlsFront, type Certificates, type FrontLimits } from './tls.js'
 import { listenUnix } from './unix-socket.js'
 import { seconds, type Seconds } from './units.js'
+import { boundedRequests } from './wire-bounds.js'
 
 /** What common/ needs of proto/, handed in by main.ts. */
 export type Contract = {
@@ -42,6 +44,7 @@ export type RpcServerOptions = {
   audit?: Audit
   gate?: Gate
   admission?: AdmissionLimits
+  rate?: RateLimits
   frontLimits?: Partial<FrontLimits>
 }
 
@@ -67,6 +70,7 @@ export class RpcServer {
   readonly health: Health
   readonly #options: RpcServerOptions
   readonly #policies: Policies
+  readonly #rate: Rate
   readonly #server = new Server(options)
   readonly #services: string[] = []
   readonly #listeners: NetServer[] = []
@@ -79,6 +83,7 @@ export class RpcServer {
     const { log, clock, audit = () => {}, gate = () => {}, admission = standardAdmission } = given
     this.#options = given
     this.#policies = new Policies(given.contract.descriptorSet)
+    this.#rate = new Rate(given.rate ?? standardRate, clock)
     const streams = new Admission({ perPeer: 64, inAll: 256, waiting: 0 })
     this.#pipeline = {
       log,
@@ -94,7 +99,7 @@ export class RpcServer {
 
   /** Offers a service. All services are added before the first listener. */
   add<D extends object>(definition: D, handlers: Handlers<D>): this {
-    const service = definition as unknown as ServiceDefinition
+    const service = this.#bounded(definition as unknown as ServiceDefinition)
     const name = Object.values(service)[0]?.path.split('/')[1] ?? ''
     this.#services.push(name)
     this.#server.addService(
@@ -111,9 +116,13 @@ export class RpcServer {
       service => Object.values(service)[0]?.path.split('/')[1] ?? ''
     )
     const reflection = new Reflection(descriptorSet, [...this.#services, ...names]).handlers()
-    const { health, reflection: v1, reflectionAlpha: v1alpha } = standardServices
+    const [health, ...describing] = [
+      standardServices.health,
+      standardServices.reflection,
+      standardServices.reflectionAlpha
+    ].map(service => this.#bounded(service)) as [ServiceDefinition, ...ServiceDefinition[]]
     this.#server.addService(health, implement(health, this.health.handlers(), this.#pipeline))
-    for (const service of [v1, v1alpha])
+    for (const service of describing)
       this.#server.addService(service, implement(service, reflection, this.#pipeline))
     return this
   }
@@ -189,9 +198,24 @@ export class RpcServer {
     this.#cancelDropping = this.#options.clock.after(betweenLooks, () => this.#dropDenied(identities))
   }
 
+  #bounded(service: ServiceDefinition): ServiceDefinition {
+    return boundedRequests(service, path => this.#policies.requestOf(path))
+  }
+
+  /** The administrator of the machine is nobody's flood. */
+  #mayCall(caller: Caller): boolean {
+    if (caller.role === 'LOCAL_ADMIN') return true
+    const taken = this.#rate.take(peerKey(caller))
+    if (taken === 'began') this.#options.log.warn({ caller }, 'too many calls: some are refused')
+    return taken === 'ok'
+  }
+
   #injector(identify: Identify) {
-    const interceptor: ServerInterceptor = door(this.#policies, identify, (path, caller, fault) =>
-      this.#recordRefusal(path, caller, fault)
+    const interceptor: ServerInterceptor = door(
+      this.#policies,
+      identify,
+      caller => this.#mayCall(caller),
+      (path, caller, fault) => this.#recordRefusal(path, caller, fault)
     )
     // Plain HTTP/2: TLS has been spoken before a connection gets here.
     const plain = experimental.createServerCredentialsWithInterceptors(ServerCredentials.createInsecure(), [
@@ -214,7 +238,7 @@ export class RpcServer {
       outcome: fault.reason,
       started: clock.wall()
     }
-    void Promise.resolve(audit(entry)).catch((error: unknown) => log.error({ err: error }, 'audit failed'))
+    void (async () => audit(entry))().catch((error: unknown) => log.error({ err: error }, 'audit failed'))
   }
 }
 

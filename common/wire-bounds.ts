@@ -1,4 +1,5 @@
 import type { DescMessage } from '@bufbuild/protobuf'
+import type { ServiceDefinition } from '@grpc/grpc-js'
 
 // What a message costs is known before it is decoded: an empty message inside another takes two bytes on the wire
 // and hundreds in memory, a million of them a second of the event loop. A list that is far too long is cut here; what
@@ -13,6 +14,19 @@ type Entry = { number: number; wireType: number; value: number; end: number }
 /** The same bytes where everything is within bounds; else without what lies beyond. Throws where it is hopeless. */
 export const withinBounds = (bytes: Buffer, type: DescMessage): Buffer =>
   bounded(bytes, type, { left: most.inAll }, 0)
+
+/** The same service, with requests that are looked through before they are decoded. */
+export function boundedRequests(
+  service: ServiceDefinition,
+  requestOf: (path: string) => DescMessage
+): ServiceDefinition {
+  const bind = (method: ServiceDefinition[string]) => {
+    const type = requestOf(method.path)
+    const requestDeserialize = (bytes: Buffer) => method.requestDeserialize(withinBounds(bytes, type))
+    return { ...method, requestDeserialize }
+  }
+  return Object.fromEntries(Object.entries(service).map(([name, method]) => [name, bind(method)]))
+}
 
 function bounded(bytes: Buffer, type: DescMessage, budget: Budget, depth: number): Buffer {
   const shape = shapeOf(type)
