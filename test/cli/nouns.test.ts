@@ -74,7 +74,7 @@ const failures: Array<[args: string[], code: number, says: RegExp]> = [
   [['vm', 'create', ' x', '--cluster', 'main'], 2, /vm\.name must not begin or end with a space/],
   [['vm', 'update', 'web'], 2, /say what to change/],
   [['host', 'fence', 'alpha', 'sideways'], 2, /off, on or status/],
-  [['storage-domain', 'create', 'x'], 2, /exactly one of --local, --posix and --nfs/],
+  [['storage-domain', 'create', 'x'], 2, /exactly one of --local, --posix/],
   [['vm', 'pause', 'web'], 1, /not available in this version/],
   [['--address', 'x', 'vm', 'list'], 2, /address must be HOST:PORT/],
   [['--address', 'x:1', 'vm', 'list'], 2, /ca is needed with an address/],
