@@ -11,7 +11,7 @@ export type VolumePort = {
     storageDomainId: string,
     place: { imageId: string; volumeId: string },
     signal: AbortSignal
-  ): Promise<Array<{ path: string; format: 'raw' | 'qcow2' }>>
+  ): Promise<Array<{ path: string; format: 'raw' | 'qcow2'; hasDirectIo: boolean }>>
   tearDown(storageDomainId: string, imageId: string, signal: AbortSignal): Promise<void>
   leasesPath(storageDomainId: string): string
 }
@@ -66,7 +66,7 @@ export class Disks {
       isReadOnly: disk.readOnly,
       slot: disk.slot,
       chain: chain.map(({ path, format }) => ({ kind: 'file', path, format })),
-      hasDirectIo: true
+      hasDirectIo: chain.every(volume => volume.hasDirectIo)
     }
   }
 

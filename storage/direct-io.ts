@@ -47,6 +47,18 @@ async function openDirect(path: string, flags: number): Promise<FileHandle> {
   }
 }
 
+/** Whether the file system lets programs past its cache: what QEMU is told of a disk. */
+export async function takesDirectIo(path: string): Promise<boolean> {
+  try {
+    const file = await open(path, constants.O_RDONLY | constants.O_DIRECT)
+    await file.close()
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EINVAL') return false
+    throw error
+  }
+}
+
 /** Up to `length` bytes from `at` (a multiple of the sector size); fewer at the end of the file. */
 export async function readDirect(path: string, at: number, length: number): Promise<Buffer> {
   const file = await openDirect(path, constants.O_RDONLY)

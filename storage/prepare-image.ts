@@ -1,4 +1,5 @@
 import { lstat, mkdir, readlink, symlink, unlink } from 'node:fs/promises'
+import { takesDirectIo } from './direct-io.js'
 import { ifThere } from './files.js'
 import type { Bytes } from '../common/units.js'
 import type { VolumeFormat } from './format/volume-metadata.js'
@@ -7,7 +8,13 @@ import type { Place } from './storage-domain.js'
 import { verifyChain } from './verify-chain.js'
 
 export type PrepareImage = Place
-export type PreparedVolume = Place & { path: string; format: VolumeFormat; capacity: Bytes }
+export type PreparedVolume = Place & {
+  path: string
+  format: VolumeFormat
+  capacity: Bytes
+  /** Whether the storage can be read and written past the host's cache. */
+  hasDirectIo: boolean
+}
 
 /** Where links are made; the same on every host, so that a migrating VM keeps its paths. */
 export type RunPaths = { storageDomain: string; volumes: string }
@@ -30,12 +37,14 @@ export async function prepareImage(
     const chain = await verifyChain(op, place, signal)
     const places = chain.map(({ volumeId }) => ({ imageId: place.imageId, volumeId }))
     const directory = await onHost.prepare(place.imageId, places, signal)
+    const hasDirectIo = await takesDirectIo(`${directory}/${place.volumeId}`)
     return chain.map(({ volumeId, metadata }) => ({
       imageId: metadata.imageId,
       volumeId,
       path: `${directory}/${volumeId}`,
       format: metadata.format,
-      capacity: metadata.capacity
+      capacity: metadata.capacity,
+      hasDirectIo
     }))
   } finally {
     await volumes.letGo(place.imageId)
