@@ -11,6 +11,7 @@ import type { StorageDomainMetadata } from './format/storage-domain-metadata.js'
 import type { VolumeMetadata } from './format/volume-metadata.js'
 import type { ObservedHost } from './host-records.js'
 import type { FinishImport, ImportBegun, ImportPlan, ImportSource, InspectedImage } from './import-image.js'
+import type { RoleState } from './manager/role.js'
 import type { MergeVolumes } from './merge-volumes.js'
 import type { PreparedVolume, PrepareImage } from './prepare-image.js'
 import type { RemoveImage } from './remove-image.js'
@@ -62,6 +63,12 @@ export type VerbTable = {
   resizeVolume: { arguments: ResizeVolume; result: VolumeMetadata }
   /** Room for thin volumes on a block storage domain, many at once; only on the manager. */
   extendVolumes: { arguments: { volumes: ExtendVolume[] }; result: ExtendedVolume[] }
+  /** Takes the manager's lease, waits for it up to the deadline, and serves the mailbox from then on. */
+  takeManager: { arguments: object; result: { leaseVersion: number } }
+  giveUpManager: { arguments: object; result: null }
+  managerState: { arguments: object; result: RoleState }
+  /** Asks the manager over the storage alone; whether it says that it is done. */
+  askManager: { arguments: ExtendVolume; result: boolean }
   /** Reloads mappings on this host after an extension somewhere. */
   refreshVolumes: { arguments: { volumeIds: string[] }; result: Array<{ volumeId: string; size: Bytes }> }
   listVolumes: { arguments: { imageId: string | null }; result: VolumeEntry[] }
@@ -94,8 +101,8 @@ export type Arguments<V extends Verb> = VerbTable[V]['arguments']
 export type Result<V extends Verb> = VerbTable[V]['result']
 
 /** Each kind of work has its own bound inside the worker, so that one cannot starve another. */
-export type Lane = 'monitor' | 'extend' | 'metadata' | 'bulk'
-export const laneWidths: Record<Lane, number> = { monitor: 1, extend: 4, metadata: 4, bulk: 4 }
+export type Lane = 'monitor' | 'manager' | 'extend' | 'metadata' | 'bulk'
+export const laneWidths: Record<Lane, number> = { monitor: 1, manager: 64, extend: 4, metadata: 4, bulk: 4 }
 
 /** Where a verb runs, and when the main process stops waiting for it. */
 export type VerbPolicy = { lane: Lane; limit: Seconds }
@@ -124,7 +131,11 @@ export const verbs: Record<Verb, VerbPolicy> = {
   removeImage: long,
   shareVolume: quick,
   resizeVolume: patient,
-  extendVolumes: { lane: 'extend', limit: seconds(60) },
+  extendVolumes: { lane: 'manager', limit: seconds(60) },
+  takeManager: { lane: 'manager', limit: seconds(200) },
+  giveUpManager: { lane: 'manager', limit: seconds(60) },
+  managerState: { lane: 'manager', limit: seconds(10) },
+  askManager: { lane: 'manager', limit: seconds(60) },
   refreshVolumes: { lane: 'extend', limit: seconds(30) },
   listVolumes: quick,
   prepare: quick,

@@ -2,7 +2,7 @@ import { type Lane, laneWidths } from './verbs.js'
 
 /** So many verbs of a kind at once, the rest in order: a stuck read of one kind leaves the others free. */
 export class WorkerLanes {
-  readonly #running: Record<Lane, number> = { monitor: 0, extend: 0, metadata: 0, bulk: 0 }
+  readonly #running: Record<Lane, number> = { monitor: 0, manager: 0, extend: 0, metadata: 0, bulk: 0 }
   readonly #waiting: Record<Lane, Array<() => void>> = {
     monitor: [],
     extend: [],

@@ -13,13 +13,14 @@ import { createStorageDomain } from './create-storage-domain.js'
 import { createVolume } from './create-volume.js'
 import { discoverStorageDomains } from './discover-storage-domains.js'
 import { eraseGroup } from './erase-block-storage-domain.js'
-import { extendVolumes, refreshVolumes } from './extend-volumes.js'
+import { refreshVolumes } from './extend-volumes.js'
 import { fileLayout, type FileLayout } from './file-layout.js'
 import { FileStorageDomain, type Tools } from './file-storage-domain.js'
 import { exists } from './files.js'
 import { formatStorageDomain, removeRemains } from './format-storage-domain.js'
 import { beginImport, finishImport, type ImportPlace, inspectSource } from './import-image.js'
 import { listVolumes } from './list-volumes.js'
+import { ManagerRole } from './manager/role.js'
 import { beginMerge, finishMerge } from './merge-volumes.js'
 import { Monitor } from './monitor.js'
 import type { Operation } from './operation.js'
@@ -44,11 +45,14 @@ export class WorkerService {
   #opening: Promise<StorageDomain> | null = null
   #monitor: { monitor: Monitor; stop: AbortController } | null = null
   #sanlockHostId: number | null = null
+  readonly #role: ManagerRole
 
   constructor(settings: WorkerSettings, tools: Tools, report: (report: MonitorReport) => void) {
     this.#settings = settings
     this.#tools = tools
     this.#report = report
+    // Nothing that runs in this process may write any more.
+    this.#role = new ManagerRole({ ...tools, onLost: () => process.exit(1) })
   }
 
   readonly handlers: Handlers = {
@@ -104,7 +108,19 @@ export class WorkerService {
       await this.#throwIfPrepared(request.imageId)
       return resizeVolume(await this.#operation(), request, signal)
     },
-    extendVolumes: async ({ volumes }, signal) => extendVolumes(await this.#open(), volumes, signal),
+    extendVolumes: async ({ volumes }, signal) => this.#role.extend(await this.#open(), volumes, signal),
+    takeManager: async (_, signal) => {
+      const { leaseVersion } = await this.#role.take(await this.#active(), signal)
+      return { leaseVersion }
+    },
+    giveUpManager: async () => {
+      await this.#role.giveUp()
+      return null
+    },
+    managerState: async () => this.#role.state(await this.#open()),
+    askManager: async (request, signal) => {
+      return this.#role.ask(await this.#active(), this.#hostId(), request, signal)
+    },
     refreshVolumes: async ({ volumeIds }, signal) => refreshVolumes(await this.#open(), volumeIds, signal),
     listVolumes: async ({ imageId }) => listVolumes(await this.#open(), imageId),
     prepare: async (request, signal) => prepareImage(await this.#operation(), request, signal),
@@ -171,8 +187,17 @@ export class WorkerService {
   /** Before the process ends: the role is given up, so that others need not wait. */
   async stop(): Promise<void> {
     this.#monitor?.stop.abort()
+    await this.#role
+      .end()
+      .catch((error: unknown) => this.#tools.log.warn({ err: error }, 'role not given up'))
     const storageDomain = await this.#opening?.catch(() => null)
     await storageDomain?.manager.giveUp()
+  }
+
+  /** Only a host that has joined the lockspace may speak in the mailbox. */
+  async #active(): Promise<StorageDomain> {
+    this.#hostId()
+    return this.#open()
   }
 
   async #open(): Promise<StorageDomain> {
@@ -317,6 +342,7 @@ export class WorkerService {
         facts: { imageId: prepared[0] ?? '', prepared: String(prepared.length) }
       })
     }
+    await this.#role.end()
     this.#monitor?.stop.abort()
     this.#monitor = null
     await leases.leave(signal)

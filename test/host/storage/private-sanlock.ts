@@ -53,6 +53,11 @@ export class PrivateSanlock {
     throw new Error(`sanlock of ${host} did not start`)
   }
 
+  /** Stops it in its tracks, or lets it go on. */
+  signal(host: string, name: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#daemons.get(host)?.kill(name)
+  }
+
   /** A power cut, as far as sanlock is concerned. */
   kill(host: string): void {
     this.#daemons.get(host)?.kill('SIGKILL')
