@@ -5,6 +5,7 @@ export class WorkerLanes {
   readonly #running: Record<Lane, number> = { monitor: 0, manager: 0, extend: 0, metadata: 0, bulk: 0 }
   readonly #waiting: Record<Lane, Array<() => void>> = {
     monitor: [],
+    manager: [],
     extend: [],
     metadata: [],
     bulk: []
