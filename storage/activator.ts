@@ -1,9 +1,19 @@
-import { mkdir, readdir, readFile, readlink, realpath, symlink, unlink } from 'node:fs/promises'
+import {
+  constants,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  realpath,
+  symlink,
+  unlink
+} from 'node:fs/promises'
 import { basename } from 'node:path'
 import { Fault } from '../common/fault.js'
 import type { Run } from '../common/run.js'
 import { type Bytes, bytes } from '../common/units.js'
-import { exists, ifThere } from './files.js'
+import { exists, ifThere, isCode } from './files.js'
 import type { Lvm } from './lvm.js'
 
 /** Where the bytes of a logical volume lie, in order. */
@@ -172,5 +182,13 @@ function inOnePiece({ name, extents: [first, ...rest] }: MappedVolume): Extent {
   return whole
 }
 
-/** Which of the two this machine needs. */
-export const hasDeviceMapper = () => exists('/dev/mapper/control')
+/** Which of the two this machine needs. The file may be there without a driver; opening it loads the driver. */
+export async function hasDeviceMapper(): Promise<boolean> {
+  try {
+    await (await open('/dev/mapper/control', constants.O_RDONLY)).close()
+    return true
+  } catch (error) {
+    if (isCode(error, 'ENOENT', 'ENODEV', 'ENXIO')) return false
+    throw error
+  }
+}

@@ -2,6 +2,7 @@ import { crashpoint } from '../common/crashpoint.js'
 import { Fault } from '../common/fault.js'
 import { bytes } from '../common/units.js'
 import { auditGroup } from './block-audit.js'
+import { nameDevices } from './block-devices.js'
 import { BlockGroup, type Group } from './block-group.js'
 import { BlockLinks } from './block-links.js'
 import { BlockOnHost } from './block-on-host.js'
@@ -56,7 +57,7 @@ export class BlockStorageDomain implements StorageDomain {
     this.group = group
     this.special = special
     this.manager = new ManagerLease(sanlock, sdm, clock, log)
-    this.volumes = new BlockVolumes(group, links, run)
+    this.volumes = new BlockVolumes(group, links, run, () => nameDevices(this))
     this.leases = new StorageLeases(
       { storageDomainId: id, shared: true, geometry, ioTimeout, growing: false },
       this.#leasePlaces(geometry),

@@ -37,13 +37,16 @@ export class BlockVolumes implements Volumes {
   readonly #group: BlockGroup
   readonly #links: BlockLinks
   readonly #run: Run
+  readonly #tidyToo: () => Promise<string[]>
   /** Slots of volumes that this process is making: chosen, and not yet in a tag. */
   readonly #reserved = new Map<string, number>()
 
-  constructor(group: BlockGroup, links: BlockLinks, run: Run) {
+  /** `tidyToo`: what else a sweep finishes. */
+  constructor(group: BlockGroup, links: BlockLinks, run: Run, tidyToo: () => Promise<string[]>) {
     this.#group = group
     this.#links = links
     this.#run = run
+    this.#tidyToo = tidyToo
   }
 
   async imageIds(): Promise<string[]> {
@@ -276,7 +279,7 @@ export class BlockVolumes implements Volumes {
 
   /** As manager: half-made volumes go, the hint of a parent follows its slot, what nobody uses is deactivated. */
   async tidy(signal: AbortSignal): Promise<string[]> {
-    const done: string[] = []
+    const done = await this.#tidyToo()
     for (const { name, tagged } of await this.#all()) {
       if (tagged.kind !== 'initializing' || this.#reserved.has(name)) continue
       await idempotent('storage-domain.sweep.block/half-made', () => this.#removeLvs([name]))

@@ -37,10 +37,11 @@ export type CreateVolume = Place & {
  */
 export async function createVolume(
   op: Operation,
-  request: CreateVolume,
+  wanted: CreateVolume,
   signal: AbortSignal
 ): Promise<VolumeMetadata> {
   const { volumes, leases } = op.storageDomain
+  const request = { ...wanted, allocation: allocationOf(op, wanted) }
   const limited = within(seconds(120), signal)
   await using manager = await leases.asManager(limited)
   void manager
@@ -89,6 +90,11 @@ export async function createVolume(
   await crashpoint('volume.create/done')
   op.log.info({ volume: request.volumeId, image: request.imageId }, 'volume created')
   return volume.metadata
+}
+
+/** A raw volume on block storage has all its space, whatever was asked for. */
+function allocationOf({ storageDomain }: Operation, { format, allocation }: CreateVolume): AllocationPolicy {
+  return storageDomain.volumes.onBlock && format === 'raw' ? 'preallocated' : allocation
 }
 
 /** Both, to their ends: nothing is undone while one of them still works. */
@@ -171,6 +177,7 @@ async function describe(op: Operation, request: CreateVolume): Promise<NewVolume
 async function format(op: Operation, volume: NewVolume, parent: VolumeMetadata | null, signal: AbortSignal) {
   const path = op.storageDomain.volumes.path(volume)
   const { capacity: size, format: kind, parentId } = volume.metadata
+  if (op.storageDomain.volumes.onBlock && kind === 'raw') return
   if (parent === null || parentId === null) {
     await qemuImg(op.run, { kind: 'createBase', format: kind, path, size }, signal)
   } else {

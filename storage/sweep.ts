@@ -91,11 +91,22 @@ async function sweepVolume(
   }
   const role = roleOf(metadata, children.length > 0)
   if (role === metadata.role) return
+  if (role === 'leaf' && hasLeafBeside(place.volumeId, metadata, image)) {
+    // A live merge took it out of the chain, and whoever began the merge has not removed it yet.
+    swept.reported.push(`volume ${place.volumeId} is not in the chain of its image any more`)
+    return
+  }
   await idempotent('storage-domain.sweep/role', () =>
     volumes.write(place, { ...metadata, role }, 'storage-domain.sweep/role')
   )
   image.set(place.volumeId, { ...metadata, role })
   swept.done.push(`volume ${place.volumeId}: role corrected to ${role}`)
+}
+
+function hasLeafBeside(volumeId: string, { imageId }: VolumeMetadata, image: Image): boolean {
+  return [...image].some(
+    ([id, other]) => id !== volumeId && other.imageId === imageId && other.role === 'leaf'
+  )
 }
 
 /**

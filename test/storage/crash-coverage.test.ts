@@ -2,7 +2,6 @@ import { readdir, readFile } from 'node:fs/promises'
 import t from 'tap'
 import { pointsOf, preparedWorld } from './crash/harness.js'
 import { operations } from './crash/operations.js'
-import { removeWorld } from './crash/world.js'
 
 // A point that no operation of the harness passes is one at which nobody has looked.
 
@@ -30,7 +29,7 @@ t.test(
     for (const [name, operation] of Object.entries(operations)) {
       const world = await preparedWorld(operation)
       for (const point of await pointsOf(name, world)) passed.add(point.replace(/#\d+$/, ''))
-      await removeWorld(world)
+      await world.remove()
     }
     const names = await namesInSource()
     t.ok(names.size > 60, `${names.size} names in the source, ${passed.size} passed`)

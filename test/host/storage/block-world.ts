@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readdir, readlink, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readlink, rm, truncate, writeFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { promisify } from 'node:util'
@@ -9,8 +9,10 @@ import { commandRunner } from '../../../common/run.js'
 import { seconds } from '../../../common/units.js'
 import type { CreateBlockStorageDomain } from '../../../storage/create-block-storage-domain.js'
 import { Sanlock } from '../../../storage/sanlock.js'
-import { type Handlers, WorkerService } from '../../../storage/worker-service.js'
-import { ids } from '../../storage/crash/world.js'
+import { BlockGroup, type Group } from '../../../storage/block-group.js'
+import { discoverOnDevices } from '../../../storage/discover-on-devices.js'
+import { WorkerService } from '../../../storage/worker-service.js'
+import { counted, ids, runProgram, type World } from '../../storage/crash/world.js'
 
 // A block storage domain on loop devices over sparse files: LVM is real, device-mapper is used where the kernel
 // has it, and loop devices stand in for logical volumes where not.
@@ -18,11 +20,12 @@ import { ids } from '../../storage/crash/world.js'
 const execute = promisify(execFile)
 const scratch = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 
-export type BlockWorld = {
-  root: string
+export type BlockWorld = World & {
   devices: string[]
-  ask: Handlers
   restarted(): BlockWorld
+  copy(): Promise<BlockWorld>
+  /** What LVM's metadata says now, read as any host reads it. */
+  group(): Promise<Group>
 }
 
 export async function attachLoop(path: string): Promise<string> {
@@ -36,11 +39,15 @@ export async function newDevice(root: string, name: string, size: number): Promi
   return attachLoop(path)
 }
 
-/** A world without a storage domain, on so many devices of 12 GiB (sparse). */
-export async function newBlockWorld(count = 1, size = 12 * 2 ** 30): Promise<BlockWorld> {
+const GiB = 2 ** 30
+
+/** A world without a storage domain, on sparse devices of these sizes. */
+export async function newBlockWorld(sizes = [12 * GiB, 2 * GiB]): Promise<BlockWorld> {
   const root = await mkdtemp(`${scratch}/drover-block-`)
   const devices: string[] = []
-  for (let n = 0; n < count; n++) devices.push(await newDevice(root, `pv${n}.img`, size))
+  for (const [n, size] of sizes.entries()) devices.push(await newDevice(root, `pv${n}.img`, size))
+  await mkdir(`${root}/import`)
+  await writeFile(`${root}/devices`, devices.join('\n'))
   return blockWorldAt(root, devices)
 }
 
@@ -51,7 +58,7 @@ export function blockWorldAt(
   onRun: (command: string, args: string[]) => void = () => {}
 ): BlockWorld {
   const log = pino({ level: process.env['DROVER_TEST_LOG'] ?? 'silent' }, pino.destination(2))
-  const plain = commandRunner(log)
+  const plain = counted(commandRunner(log))
   const run: typeof plain = (command, args, ...rest) => {
     onRun(command, args)
     return plain(command, args, ...rest)
@@ -62,17 +69,29 @@ export function blockWorldAt(
     ...{ storageDomainId, mount: '', devices, runDirectory, importDirectory: `${root}/import`, owner: null },
     ...{ sanlock: { mode: 'direct' as const, runDirectory: null }, logLevel: 'silent' }
   }
-  const service = new WorkerService(
-    settings,
-    { run, sanlock, clock: systemClock, log, owner: null, runDirectory },
-    () => {}
-  )
-  return {
-    root,
-    devices,
-    ask: service.handlers,
-    restarted: () => blockWorldAt(root, devices, storageDomainId, onRun)
+  const tools = { run, sanlock, clock: systemClock, log, owner: null, runDirectory }
+  const service = new WorkerService(settings, tools, () => {})
+  const world: BlockWorld = {
+    ...{ root, mount: '', devices, ask: service.handlers, program: runProgram },
+    restarted: () => blockWorldAt(root, devices, storageDomainId, onRun),
+    copy: () => copyBlockWorld(world),
+    remove: () => removeBlockWorld(world),
+    isStorageDomain: async () => (await discoverOnDevices(devices, tools)).length > 0,
+    group: async () => (await BlockGroup.on(storageDomainId, devices, runDirectory, tools)).read()
   }
+  return world
+}
+
+/** The same bytes on devices of their own; what was active on the host is not. */
+async function copyBlockWorld({ root, devices }: BlockWorld): Promise<BlockWorld> {
+  const copy = await mkdtemp(`${scratch}/drover-block-`)
+  const names = (await readdir(root)).filter(name => name !== 'run')
+  await execute('cp', ['-a', '--sparse=always', ...names.map(name => `${root}/${name}`), copy])
+  const loops = []
+  for (let n = 0; n < devices.length; n++) loops.push(await attachLoop(`${copy}/pv${n}.img`))
+  const world = blockWorldAt(copy, loops)
+  await writeFile(`${copy}/devices`, loops.join('\n'))
+  return world
 }
 
 export function newBlockStorageDomain(

@@ -19,7 +19,7 @@ const volume = (change: Partial<CreateVolume> = {}): CreateVolume => ({
 })
 
 t.test('volumes live through snapshot, extension, merge and removal', { skip: skipped }, async t => {
-  const world = await newBlockWorld(2)
+  const world = await newBlockWorld()
   t.teardown(() => removeBlockWorld(world))
   const { ask } = world
   await ask.createBlockStorageDomain(newBlockStorageDomain(world), never)

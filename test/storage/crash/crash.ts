@@ -1,11 +1,21 @@
 import t from 'tap'
-import { buildChild, failed, killed, pointsOf, preparedWorld, repeated, stuck, survives } from './harness.js'
-import { operations } from './operations.js'
-import { copyWorld, removeWorld, type World } from './world.js'
+import {
+  buildChild,
+  failed,
+  fileSuite,
+  killed,
+  pointsOf,
+  preparedWorld,
+  repeated,
+  stuck,
+  type Suite,
+  survives
+} from './harness.js'
+import type { World } from './world.js'
 
 type Ending = {
   title: string
-  end(name: string, world: World, point: string): Promise<void>
+  end(name: string, world: World, point: string, suite: Suite): Promise<void>
   /** Only at every so many points; at all of them with DROVER_CRASH_FULL=1. */
   every?: number
 }
@@ -16,8 +26,8 @@ const isFull = process.env['DROVER_CRASH_FULL'] === '1'
 export const halfway: Ending[] = [{ title: 'ends', end: stuck }]
 
 /** Real kills in processes of their own, errors, and acts done twice. */
-export function everyEnding(): Ending[] {
-  const child = buildChild()
+export function everyEnding(suite: Suite = fileSuite): Ending[] {
+  const child = buildChild(suite.child)
   t.teardown(async () => (await child).remove())
   return [
     {
@@ -31,27 +41,38 @@ export function everyEnding(): Ending[] {
 }
 
 /** Every operation of the list, ended in each way at every crash point. */
-export function testCrashes(names: string[], endings: Ending[]): void {
+export function testCrashes(
+  names: string[],
+  endings: Ending[],
+  suite: Suite = fileSuite,
+  options: { skip?: string | false; rotating?: boolean } = {}
+): void {
   for (const name of names) {
-    t.test(`${name}: whatever ends it where, it is whole after a repeat`, { timeout: 600_000 }, async t => {
-      const operation = operations[name]
-      if (!operation) throw new Error(`no operation ${name}`)
-      const prepared = await preparedWorld(operation)
-      t.teardown(() => removeWorld(prepared))
-      const recorded = await copyWorld(prepared)
-      const points = await pointsOf(name, recorded)
-      await removeWorld(recorded)
-      t.ok(points.length > 0, `${points.length} crash points`)
-      for (const [i, point] of points.entries()) {
-        for (const { title, end, every = 1 } of endings) {
-          // The last point of an operation, and every n-th before it.
-          if (!isFull && (points.length - 1 - i) % every !== 0) continue
-          await t.resolves(
-            survives(name, prepared, world => end(name, world, point)),
-            `${title} at ${point}`
-          )
+    t.test(
+      `${name}: whatever ends it where, it is whole after a repeat`,
+      { timeout: 600_000, skip: options.skip ?? false },
+      async t => {
+        const operation = suite.operations[name]
+        if (!operation) throw new Error(`no operation ${name}`)
+        const prepared = await preparedWorld(operation, suite)
+        t.teardown(() => prepared.remove())
+        const recorded = await prepared.copy()
+        const points = await pointsOf(name, recorded, suite)
+        await recorded.remove()
+        t.ok(points.length > 0, `${points.length} crash points`)
+        for (const [i, point] of points.entries()) {
+          // Where each takes seconds, every point gets one ending, each in its turn.
+          const chosen = options.rotating && !isFull ? endings.slice(i % endings.length).slice(0, 1) : endings
+          for (const { title, end, every = 1 } of chosen) {
+            // The last point of an operation, and every n-th before it.
+            if (!isFull && !options.rotating && (points.length - 1 - i) % every !== 0) continue
+            await t.resolves(
+              survives(name, prepared, world => end(name, world, point, suite), suite),
+              `${title} at ${point}`
+            )
+          }
         }
       }
-    })
+    )
   }
 }

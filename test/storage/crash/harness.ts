@@ -1,22 +1,31 @@
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { build } from 'esbuild'
 import { armCrashpoint, onHang } from '../../../common/crashpoint.js'
 import { MiB } from '../../../common/units.js'
 import { assert, type Operation, operations } from './operations.js'
-import { copyWorld, ids, never, newWorld, programsEnded, removeWorld, type World } from './world.js'
+import { ids, never, newWorld, programsEnded, type World } from './world.js'
 
 process.env['NODE_ENV'] = 'test'
 
 const root = new URL('../../../', import.meta.url).pathname
 
+/** Operations, the world they begin in, and the program that runs one of them in a process of its own. */
+export type Suite = {
+  operations: Record<string, Operation>
+  newWorld(): Promise<World>
+  child: string
+}
+export const fileSuite: Suite = { operations, newWorld, child: 'test/storage/crash/child.ts' }
+
 /** The child as one file: it starts in a tenth of the time. It lies in the tree, where packages are found. */
-export async function buildChild(): Promise<{ path: string; remove(): Promise<void> }> {
+export async function buildChild(
+  source = fileSuite.child
+): Promise<{ path: string; remove(): Promise<void> }> {
   await mkdir(`${root}build`, { recursive: true })
   const path = `${root}build/crash-child-${process.pid}.mjs`
   await build({
-    entryPoints: [`${root}test/storage/crash/child.ts`],
+    entryPoints: [`${root}${source}`],
     outfile: path,
     bundle: true,
     format: 'esm',
@@ -64,17 +73,15 @@ function numbered(text: string): string[] {
     })
 }
 
-export async function preparedWorld(operation: Operation): Promise<World> {
-  const world = await newWorld()
+export async function preparedWorld(operation: Operation, suite: Suite = fileSuite): Promise<World> {
+  const world = await suite.newWorld()
   await operation.prepare(world)
   return world
 }
 
-const isStorageDomain = (world: World) => existsSync(`${world.mount}/${ids.storageDomain}/dom_md/metadata`)
-
 /** What an agent does when it starts again: it sweeps. Then nothing may be wrong but what the operation owns. */
 async function recover(world: World, operation: Operation): Promise<void> {
-  if (!isStorageDomain(world)) return
+  if (!(await world.isStorageDomain())) return
   const restarted = world.restarted()
   await restarted.ask.sweep({}, never)
   const findings = await restarted.ask.audit({ intents: operation.intents }, never)
@@ -82,12 +89,12 @@ async function recover(world: World, operation: Operation): Promise<void> {
 }
 
 /** Names in the order of their passage, by a run in this process. */
-export async function pointsOf(name: string, world: World): Promise<string[]> {
+export async function pointsOf(name: string, world: World, suite: Suite = fileSuite): Promise<string[]> {
   process.env['DROVER_CRASHPOINTS_LOG'] = `${world.root}/points`
   await writeFile(`${world.root}/points`, '')
   armCrashpoint('record')
   try {
-    await named(name).run(world.restarted())
+    await named(name, suite).run(world.restarted())
   } finally {
     armCrashpoint(null)
   }
@@ -98,21 +105,22 @@ export async function pointsOf(name: string, world: World): Promise<string[]> {
 export async function survives(
   name: string,
   prepared: World,
-  end: (world: World) => Promise<void>
+  end: (world: World) => Promise<void>,
+  suite: Suite = fileSuite
 ): Promise<void> {
-  const operation = named(name)
-  const world = await copyWorld(prepared)
+  const operation = named(name, suite)
+  const world = await prepared.copy()
   try {
     await end(world)
     await recover(world, operation)
     const again = world.restarted()
     await operation.run(again)
     await operation.check(again)
-    const findings = isStorageDomain(world) ? await again.ask.audit({ intents: [] }, never) : []
+    const findings = (await world.isStorageDomain()) ? await again.ask.audit({ intents: [] }, never) : []
     assert(findings.length === 0, `after the repeat: ${JSON.stringify(findings)}`)
     await unrelated(world)
   } finally {
-    await removeWorld(world)
+    await world.remove()
   }
 }
 
@@ -123,13 +131,18 @@ export async function killed(child: string, name: string, world: World, point: s
 }
 
 /** It gets no further, as if killed, but in this process: what runs beside it comes to its end. */
-export async function stuck(name: string, world: World, point: string): Promise<void> {
+export async function stuck(
+  name: string,
+  world: World,
+  point: string,
+  suite: Suite = fileSuite
+): Promise<void> {
   armCrashpoint(`hang@${point}`)
   let isThere = false
   const reached = new Promise<'stuck'>(resolve => onHang(() => resolve('stuck')))
   try {
     const outcome = await Promise.race([
-      named(name)
+      named(name, suite)
         .run(world)
         .then(() => 'done'),
       reached
@@ -143,9 +156,14 @@ export async function stuck(name: string, world: World, point: string): Promise<
 }
 
 /** The act after the point fails. */
-export async function failed(name: string, world: World, point: string): Promise<void> {
+export async function failed(
+  name: string,
+  world: World,
+  point: string,
+  suite: Suite = fileSuite
+): Promise<void> {
   armCrashpoint(`eio@${point}`)
-  const outcome = await named(name)
+  const outcome = await named(name, suite)
     .run(world)
     .then(
       () => 'done',
@@ -156,23 +174,28 @@ export async function failed(name: string, world: World, point: string): Promise
 }
 
 /** The act after the point is done a second time. */
-export async function repeated(name: string, world: World, point: string): Promise<void> {
+export async function repeated(
+  name: string,
+  world: World,
+  point: string,
+  suite: Suite = fileSuite
+): Promise<void> {
   armCrashpoint(`twice@${point}`)
   try {
-    await named(name).run(world)
+    await named(name, suite).run(world)
   } finally {
     armCrashpoint(null)
   }
 }
 
-function named(name: string): Operation {
-  const operation = operations[name]
+function named(name: string, suite: Suite): Operation {
+  const operation = suite.operations[name]
   assert(operation !== undefined, `no operation ${name}`)
   return operation
 }
 
 async function unrelated(world: World): Promise<void> {
-  if (!isStorageDomain(world)) return
+  if (!(await world.isStorageDomain())) return
   const { ask } = world.restarted()
   const request = {
     ...{

@@ -39,6 +39,10 @@ export type World = {
   program(program: DataProgram | null): Promise<void>
   /** The same storage as a process sees it that has just started. */
   restarted(): World
+  /** The same storage once more, for itself. */
+  copy(): Promise<World>
+  remove(): Promise<void>
+  isStorageDomain(): Promise<boolean>
 }
 
 export const never = new AbortController().signal
@@ -62,12 +66,18 @@ export function worldAt(root: string): World {
     { run, sanlock, clock: systemClock, log, owner: null, runDirectory: `${root}/run` },
     () => {}
   )
-  return { root, mount, ask: service.handlers, program: runProgram, restarted: () => worldAt(root) }
+  const world: World = {
+    ...{ root, mount, ask: service.handlers, program: runProgram, restarted: () => worldAt(root) },
+    copy: () => copyWorld(world),
+    remove: () => removeWorld(world),
+    isStorageDomain: async () => existsSync(`${mount}/${ids.storageDomain}/dom_md/metadata`)
+  }
+  return world
 }
 
 let running = 0
 
-function counted(run: Run): Run {
+export function counted(run: Run): Run {
   return async (...call) => {
     running++
     try {
@@ -83,7 +93,7 @@ export async function programsEnded(): Promise<void> {
   while (running > 0) await new Promise(resolve => setImmediate(resolve))
 }
 
-function runProgram(program: DataProgram | null): Promise<void> {
+export function runProgram(program: DataProgram | null): Promise<void> {
   if (program === null) return Promise.resolve()
   const [command = '', ...args] = program.argv
   const child = spawn(command, args, { cwd: '/', stdio: ['ignore', 'ignore', 'inherit'] })
