@@ -30,11 +30,13 @@ import { debugService } from './services/debug.js'
 import { hostService } from './services/host.js'
 import { peerService } from './services/peer.js'
 import { stateMessage } from './services/storage-messages.js'
+import { sanService } from './services/san.js'
 import { storageService } from './services/storage.js'
 import { taskService } from './services/task.js'
 import { vmService } from './services/vm.js'
 import { watchService } from './services/watch.js'
 import { Stats } from './stats.js'
+import { Reservations } from '../storage/connections/reservations.js'
 import { setUpStorage } from './storage-setup.js'
 import { taskMessage } from './task-message.js'
 import { lockLevels, Tasks } from './tasks.js'
@@ -82,7 +84,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     perKind: { 'VmService.MigrateVm': config.migrations_at_once },
     onChange: (id, task) => watchLog.publish(`task/${id}`, task && { task: taskMessage(task) })
   })
-  const { storage, images, leases } = setUpStorage({
+  const { storage, images, leases, block } = setUpStorage({
     ...{ stateDirectory, runDirectory, run, clock, log },
     importDirectory: config.import_directory,
     allowedDirectories: config.allowed_directories,
@@ -160,6 +162,13 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     .add(agentServices.vm, vmService({ world, incoming, tasks, requests }))
     .add(agentServices.peer, peerService(incoming, config.libvirt_socket))
     .add(agentServices.storage, storageService({ storage, images, leases, tasks, intents }))
+    .add(
+      agentServices.san,
+      sanService({
+        ...{ block, reservations: new Reservations(run), tasks },
+        connections: () => storage.states().map(({ connection }) => connection)
+      })
+    )
     .add(agentServices.task, taskService(tasks))
     .add(
       agentServices.watch,

@@ -1,10 +1,15 @@
 import { mkdir, readFile, rename, rmdir } from 'node:fs/promises'
 import { z } from 'zod'
+import { isHost } from '../common/address-rules.js'
 import { readIfThere, writeDurably } from '../common/durable-file.js'
 import { Fault } from '../common/fault.js'
 import { derivedId } from '../common/ids.js'
 import type { Logger } from '../common/log.js'
 import type { Run } from '../common/run.js'
+import { seconds } from '../common/units.js'
+import type { BlockStorage } from '../storage/connections/block-storage.js'
+import { isWwid } from '../storage/connections/block-disks.js'
+import { isIqn } from '../storage/connections/iscsi-target.js'
 import type { StorageConnection } from '../storage/connections/connection.js'
 import { isNfsExport, nfsMountArguments } from '../storage/connections/nfs.js'
 import { isDevicePath } from '../storage/connections/devices.js'
@@ -21,7 +26,12 @@ const connectionSchema = z.discriminatedUnion('kind', [
     timeo: z.number(),
     retrans: z.number()
   }),
-  z.object({ kind: z.literal('block'), devices: z.array(z.string()) })
+  z.object({ kind: z.literal('block'), devices: z.array(z.string()) }),
+  z.object({
+    kind: z.literal('iscsi'),
+    portals: z.array(z.object({ iqn: z.string(), host: z.string(), port: z.number(), group: z.number() })),
+    luns: z.array(z.string())
+  })
 ])
 const attachedSchema = z.record(
   z.string(),
@@ -40,6 +50,7 @@ export type StorageConnectionsOptions = {
   /** Below it lie the mounts we make. */
   mountDirectory: string
   allowedDirectories: readonly string[]
+  block: BlockStorage
   run: Run
   log: Logger
 }
@@ -85,6 +96,11 @@ export class StorageConnections {
   async connect(connection: StorageConnection, signal: AbortSignal): Promise<StoragePlace> {
     this.throwIfForbidden(connection)
     if (connection.kind === 'block') return { mount: '', devices: connection.devices }
+    if (connection.kind === 'iscsi') {
+      // Secrets are in the records of this host, if any are needed: `LoginIscsi` put them there.
+      const settings = { chap: null, ioTimeout: seconds(10) }
+      return { mount: '', devices: await this.#options.block.connect(connection, settings, signal) }
+    }
     if (connection.kind !== 'nfs') return { mount: connection.path }
     const target = this.#mountPoint(connection.export)
     if (await this.#isMounted(target)) return { mount: target }
@@ -96,6 +112,12 @@ export class StorageConnections {
 
   /** Lets go of a mount that nothing else uses. Lazily: a dead server must not keep us. */
   async disconnect(connection: StorageConnection, signal: AbortSignal): Promise<void> {
+    if (connection.kind === 'iscsi') {
+      const others = [...this.#attached.values()].flatMap(({ connection }) =>
+        connection.kind === 'iscsi' ? connection.portals : []
+      )
+      return this.#options.block.disconnect(connection, others, signal)
+    }
     if (connection.kind !== 'nfs' || this.#isUsed(connection.export)) return
     const target = this.#mountPoint(connection.export)
     if (!(await this.#isMounted(target))) return
@@ -128,12 +150,17 @@ export class StorageConnections {
 
 function fieldOf({ kind }: StorageConnection): string {
   if (kind === 'block') return 'connection.block.devices'
+  if (kind === 'iscsi') return 'connection.iscsi'
   return kind === 'nfs' ? 'connection.nfs.export' : `connection.${kind}.path`
 }
 
 function forbidden(connection: StorageConnection, allowed: readonly string[]): string | null {
   if (connection.kind === 'block') {
     return connection.devices.every(isDevicePath) ? null : 'must be paths of devices below /dev'
+  }
+  if (connection.kind === 'iscsi') {
+    const good = connection.portals.every(({ iqn, host }) => isIqn(iqn) && isHost(host))
+    return good && connection.luns.every(isWwid) ? null : 'must have names of targets, addresses and WWIDs'
   }
   if (connection.kind === 'nfs') {
     return isNfsExport(connection.export) ? null : 'must be HOST:/PATH of plain characters, without ".."'

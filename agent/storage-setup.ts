@@ -1,6 +1,7 @@
 import type { Clock } from '../common/clock.js'
 import type { Logger } from '../common/log.js'
 import type { Run } from '../common/run.js'
+import { BlockStorage } from '../storage/connections/block-storage.js'
 import { ovirtOwner } from '../storage/files.js'
 import { Sanlock, type SanlockSettings } from '../storage/sanlock.js'
 import { DataPrograms } from './data-programs.js'
@@ -26,10 +27,12 @@ export type StorageSetup = {
 /** The parts of an agent that deal with storage, put together. */
 export function setUpStorage(setup: StorageSetup) {
   const { stateDirectory, runDirectory, run, clock, log } = setup
+  const block = new BlockStorage({ run, clock, log })
   const connections = new StorageConnections({
     file: `${stateDirectory}/attached.json`,
     mountDirectory: `${runDirectory}/mnt`,
     allowedDirectories: setup.allowedDirectories,
+    block,
     run,
     log
   })
@@ -49,6 +52,7 @@ export function setUpStorage(setup: StorageSetup) {
   const storage: Storage = new Storage({
     workers,
     connections,
+    block,
     runDirectory,
     clock,
     log,
@@ -57,5 +61,5 @@ export function setUpStorage(setup: StorageSetup) {
   const programs = new DataPrograms({ directory: `${runDirectory}/tasks`, run, clock, log })
   const images = new ImageTasks(storage, programs, run)
   const leases = new LeaseTasks(storage, new Sanlock(setup.sanlock, run, clock))
-  return { storage, images, leases, programs, workers }
+  return { storage, images, leases, programs, workers, block }
 }

@@ -3,6 +3,7 @@ import { Fault } from '../common/fault.js'
 import type { Logger } from '../common/log.js'
 import { delayBefore } from '../common/retry.js'
 import { seconds, type Seconds } from '../common/units.js'
+import type { BlockStorage } from '../storage/connections/block-storage.js'
 import { remotePath, type StorageConnection, storageKind } from '../storage/connections/connection.js'
 import type { SectorSize } from '../storage/format/storage-domain-metadata.js'
 import { type PreparedVolume, runPaths } from '../storage/prepare-image.js'
@@ -28,6 +29,7 @@ export type StorageDomainState = {
 
 export type StorageOptions = {
   workers: StorageWorkers
+  block: Pick<BlockStorage, 'throwIfTaken'>
   connections: StorageConnections
   runDirectory: string
   clock: Clock
@@ -169,7 +171,7 @@ export class Storage {
   async #create(request: NewStorageDomain, { mount, devices }: StoragePlace, signal: AbortSignal) {
     const { storageDomainId: id, connection, sectorSize, ...rest } = request
     const { workers } = this.#options
-    if (connection.kind !== 'block') {
+    if (connection.kind !== 'block' && connection.kind !== 'iscsi') {
       const kinds = { kind: storageKind(connection), remotePath: remotePath(connection) }
       const wanted = { storageDomainId: id, mount, sectorSize, ...kinds, ...rest }
       await workers.ask(id, 'createStorageDomain', wanted, signal)
@@ -178,8 +180,10 @@ export class Storage {
     if (sectorSize === 4096) {
       throw new Fault('UNSUPPORTED', 'block storage domains have sectors of 512 bytes')
     }
-    // oVirt's word for LUNs that need no login.
-    const wanted = { storageDomainId: id, devices: devices ?? [], kind: 'fcp' as const, ...rest }
+    if (connection.kind === 'iscsi') await this.#options.block.throwIfTaken(connection.luns, id, signal)
+    // "fcp" is oVirt's word for LUNs that need no login.
+    const kind = connection.kind === 'iscsi' ? ('iscsi' as const) : ('fcp' as const)
+    const wanted = { storageDomainId: id, devices: devices ?? [], kind, ...rest }
     await workers.ask(id, 'createBlockStorageDomain', wanted, signal)
   }
 

@@ -34,7 +34,7 @@ const table = {
   LIMIT: ['RESOURCE_EXHAUSTED', 'Wait until running work ends, then try again.'],
   LUN_IN_USE: [
     'FAILED_PRECONDITION',
-    'Choose a free LUN (`drover host luns`); what may be overwritten needs an explicit override.'
+    'Choose a free LUN (`drover host luns`), or erase one that nobody needs by hand (wipefs -a).'
   ],
   NOT_ENROLLED: ['FAILED_PRECONDITION', 'Enrol the host: `drover host create`, then `drover-agent enrol`.'],
   NOT_FOUND: ['NOT_FOUND', 'Check the id or name; list what exists.'],

@@ -9,6 +9,10 @@ export function wireConnection(connection: StorageConnection) {
       return { kind: 'posix' as const, posix: { path: connection.path } }
     case 'block':
       return { kind: 'block' as const, block: { devices: connection.devices } }
+    case 'iscsi': {
+      const { kind, ...iscsi } = connection
+      return { kind, iscsi }
+    }
     case 'nfs': {
       const { kind, ...nfs } = connection
       return { kind, nfs }

@@ -5,6 +5,7 @@ import { loadSync, type ServiceDefinition } from '@grpc/proto-loader'
 import type { DebugServiceDefinition as AgentDebug } from './generated/types/drover/agent/v1/DebugService.js'
 import type { HostServiceDefinition as AgentHost } from './generated/types/drover/agent/v1/HostService.js'
 import type { PeerServiceDefinition as AgentPeer } from './generated/types/drover/agent/v1/PeerService.js'
+import type { SanServiceDefinition as AgentSan } from './generated/types/drover/agent/v1/SanService.js'
 import type { StorageServiceDefinition as AgentStorage } from './generated/types/drover/agent/v1/StorageService.js'
 import type { TaskServiceDefinition as AgentTask } from './generated/types/drover/agent/v1/TaskService.js'
 import type { VmServiceDefinition as AgentVm } from './generated/types/drover/agent/v1/VmService.js'
@@ -19,6 +20,7 @@ import type { HostServiceDefinition as Host } from './generated/types/drover/v1/
 import type { JobServiceDefinition as Job } from './generated/types/drover/v1/JobService.js'
 import type { PlacementPolicyServiceDefinition as PlacementPolicy } from './generated/types/drover/v1/PlacementPolicyService.js'
 import type { QuotaServiceDefinition as Quota } from './generated/types/drover/v1/QuotaService.js'
+import type { SanServiceDefinition as San } from './generated/types/drover/v1/SanService.js'
 import type { SnapshotServiceDefinition as Snapshot } from './generated/types/drover/v1/SnapshotService.js'
 import type { StorageDomainServiceDefinition as StorageDomain } from './generated/types/drover/v1/StorageDomainService.js'
 import type { TemplateServiceDefinition as Template } from './generated/types/drover/v1/TemplateService.js'
@@ -57,6 +59,7 @@ export const agentServices = {
   debug: service<AgentDebug>('drover.agent.v1.DebugService'),
   host: service<AgentHost>('drover.agent.v1.HostService'),
   peer: service<AgentPeer>('drover.agent.v1.PeerService'),
+  san: service<AgentSan>('drover.agent.v1.SanService'),
   storage: service<AgentStorage>('drover.agent.v1.StorageService'),
   task: service<AgentTask>('drover.agent.v1.TaskService'),
   vm: service<AgentVm>('drover.agent.v1.VmService'),
@@ -75,6 +78,7 @@ export const coordinatorServices = {
   job: service<Job>('drover.v1.JobService'),
   placementPolicy: service<PlacementPolicy>('drover.v1.PlacementPolicyService'),
   quota: service<Quota>('drover.v1.QuotaService'),
+  san: service<San>('drover.v1.SanService'),
   snapshot: service<Snapshot>('drover.v1.SnapshotService'),
   storageDomain: service<StorageDomain>('drover.v1.StorageDomainService'),
   template: service<Template>('drover.v1.TemplateService'),

@@ -4,6 +4,7 @@ import { type Bytes, bytes, GiB, MiB } from '../../common/units.js'
 import type { StorageConnection } from '../../storage/connections/connection.js'
 import { isDevicePath } from '../../storage/connections/devices.js'
 import { isNfsExport } from '../../storage/connections/nfs.js'
+import { portalsOf, wwidRule } from './san-fields.js'
 import type { AllocationPolicy, VolumeFormat } from '../../storage/format/volume-metadata.js'
 import type { ImageFormat } from '../../storage/image-inspector.js'
 
@@ -25,6 +26,12 @@ export function connectionOf(fields: Fields): StorageConnection {
         kind.message('block', block => ({
           kind: 'block',
           devices: block.each('devices', 8, deviceRule, 1)
+        })),
+      iscsi: kind =>
+        kind.message('iscsi', iscsi => ({
+          kind: 'iscsi',
+          portals: portalsOf(iscsi),
+          luns: iscsi.each('luns', 8, wwidRule, 1)
         })),
       nfs: kind =>
         kind.message('nfs', nfs => ({

@@ -83,6 +83,8 @@ function connectionMessage(connection: StorageConnection): WireConnection {
       return { kind: 'posix', posix: { path: connection.path } }
     case 'block':
       return { kind: 'block', block: { devices: connection.devices } }
+    case 'iscsi':
+      return { kind: 'iscsi', iscsi: { portals: connection.portals, luns: connection.luns } }
     case 'nfs': {
       const { export: nfsExport, version, timeo, retrans } = connection
       return { kind: 'nfs', nfs: { export: nfsExport, version: version ?? '', timeo, retrans } }

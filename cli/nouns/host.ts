@@ -11,6 +11,7 @@ import { withSession, type Session } from '../session.js'
 import { pair } from '../units.js'
 import { changes } from '../update.js'
 import { finish } from '../wait.js'
+import { addSan } from './san.js'
 
 const service = coordinatorServices.host
 
@@ -22,6 +23,7 @@ export function addHost(program: Command): void {
   addReading(noun, hosts)
   addChanging(noun)
   addCommands(noun)
+  addSan(noun)
 }
 
 function addCreating(noun: Command): void {
@@ -66,33 +68,48 @@ function printEnrolment({ out, options }: Session, answer: Enrolment): void {
 
 function addChanging(noun: Command): void {
   withPower(
-    noun.command('update').option('--name <NAME>', 'new name').option('--cluster <CLUSTER>', 'new cluster')
+    noun
+      .command('update')
+      .option('--name <NAME>', 'new name')
+      .option('--cluster <CLUSTER>', 'new cluster')
+      .option('--keep-power', 'power saving leaves it alone')
+      .option('--no-keep-power', 'power saving may empty it and switch it off')
   )
     .argument('<HOST>', 'id or name')
     .description('Change a host.')
     .action(
-      withSession(async (session, idOrName: string, options: Power & { name?: string; cluster?: string }) => {
-        const before = await hosts.get(session, idOrName)
-        const clusterId = options.cluster ? await idOf(session, clusters, options.cluster) : before.clusterId
-        const updateMask = changes(options, {
-          name: 'name',
-          cluster: 'cluster_id',
-          fenceAgent: 'power_management'
-        })
-        const host = {
-          hostId: before.hostId,
-          name: options.name ?? before.name,
-          clusterId,
-          powerManagement: powerOf(options),
-          etag: before.etag
+      withSession(
+        async (
+          session,
+          idOrName: string,
+          options: Power & { name?: string; cluster?: string; keepPower?: boolean }
+        ) => {
+          const before = await hosts.get(session, idOrName)
+          const clusterId = options.cluster
+            ? await idOf(session, clusters, options.cluster)
+            : before.clusterId
+          const updateMask = changes(options, {
+            name: 'name',
+            cluster: 'cluster_id',
+            keepPower: 'keeps_power',
+            fenceAgent: 'power_management'
+          })
+          const host = {
+            hostId: before.hostId,
+            name: options.name ?? before.name,
+            clusterId,
+            powerManagement: powerOf(options),
+            keepsPower: options.keepPower ?? false,
+            etag: before.etag
+          }
+          const updated = await session.call(service.UpdateHost, {
+            requestId: session.requestId(),
+            host,
+            updateMask
+          })
+          session.out.print(session.options.json ? json(updated) : `changed host ${updated.name}`)
         }
-        const updated = await session.call(service.UpdateHost, {
-          requestId: session.requestId(),
-          host,
-          updateMask
-        })
-        session.out.print(session.options.json ? json(updated) : `changed host ${updated.name}`)
-      })
+      )
     )
   for (const [verb, method, done, description] of [
     ['delete', service.DeleteHost, 'deleted', 'Delete a host that runs nothing; its certificate is revoked.'],

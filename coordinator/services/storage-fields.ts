@@ -1,6 +1,7 @@
 import { isHost } from '../../common/address-rules.js'
 import type { Fields } from '../../common/fields.js'
 import type { Rule } from '../../common/rules.js'
+import { type IscsiPortal, readPortals, wwidRule } from './san-fields.js'
 
 // How a storage domain is reached, read from the wire.
 
@@ -9,6 +10,7 @@ export type StorageConnection =
   | { kind: 'local'; path: string }
   | { kind: 'posix'; path: string }
   | { kind: 'block'; devices: string[] }
+  | { kind: 'iscsi'; portals: IscsiPortal[]; luns: string[] }
   | { kind: 'nfs'; export: string; version: NfsVersion; timeo: number; retrans: number }
 
 const exportRule: Rule<string> = value => {
@@ -37,6 +39,12 @@ export function readConnection(fields: Fields): StorageConnection {
       posix: inner => inner.message('posix', it => ({ kind: 'posix', path: it.absolutePath('path') })),
       block: inner =>
         inner.message('block', it => ({ kind: 'block', devices: it.each('devices', 8, deviceRule, 1) })),
+      iscsi: inner =>
+        inner.message('iscsi', it => ({
+          kind: 'iscsi',
+          portals: readPortals(it),
+          luns: it.each('luns', 8, wwidRule, 1)
+        })),
       nfs: inner => inner.message('nfs', readNfs)
     }) ?? nothing
   )

@@ -9,6 +9,11 @@ export type StorageConnection =
   | { kind: 'local'; path: string }
   | { kind: 'posix'; path: string }
   | { kind: 'block'; devices: string[] }
+  | {
+      kind: 'iscsi'
+      portals: Array<{ iqn: string; host: string; port: number; group: number }>
+      luns: string[]
+    }
   | { kind: 'nfs'; export: string; version: '' | '3' | '4' | '4.1' | '4.2'; timeo: number; retrans: number }
 
 type Row = Selectable<StorageDomainTable>

@@ -1,13 +1,13 @@
 import { readdir } from 'node:fs/promises'
-import { setTimeout } from 'node:timers/promises'
 import type { HostPort } from '../../common/address-rules.js'
+import { type Clock, sleep } from '../../common/clock.js'
 import { orAborted, within } from '../../common/deadline.js'
 import { Fault } from '../../common/fault.js'
 import type { Logger } from '../../common/log.js'
 import type { Run } from '../../common/run.js'
 import { seconds, type Seconds } from '../../common/units.js'
 import { type BlockDisk, readBlockDisks } from './block-disks.js'
-import type { LunConnection } from './connection.js'
+import type { IscsiConnection } from './connection.js'
 import { readDeviceUses } from './device-uses.js'
 import { Iscsi, type LoginOutcome } from './iscsi.js'
 import { type IscsiSession, readSessions } from './iscsi-sessions.js'
@@ -15,7 +15,7 @@ import type { Chap } from './iscsi-settings.js'
 import type { IscsiPortal } from './iscsi-target.js'
 import type { LunContent } from './lun-contents.js'
 import { LunProber } from './lun-prober.js'
-import { groupLuns, judgeLun, type Lun, type LunUse } from './luns.js'
+import { groupLuns, judgeLun, type Lun, type LunUse, throwUnlessUsable } from './luns.js'
 import { Multipath } from './multipath.js'
 
 export type LunReport = Lun & {
@@ -24,22 +24,24 @@ export type LunReport = Lun & {
   use: LunUse
   sessions: IscsiSession[]
 }
-export type BlockStorageOptions = { run: Run; log: Logger; iscsi?: Iscsi }
+export type BlockStorageOptions = { run: Run; clock: Clock; log: Logger; iscsi?: Iscsi }
 export type LoginSettings = { chap: Chap | null; ioTimeout: Seconds }
 
 /** SAN storage of this host: makes LUNs appear, says what they are, and lets go of them. */
 export class BlockStorage {
   readonly #run: Run
+  readonly #clock: Clock
   readonly #log: Logger
   readonly #iscsi: Iscsi
   readonly #multipath: Multipath
   readonly #prober: LunProber
 
-  constructor({ run, log, iscsi = new Iscsi({ run }) }: BlockStorageOptions) {
+  constructor({ run, clock, log, iscsi = new Iscsi({ run }) }: BlockStorageOptions) {
     this.#run = run
+    this.#clock = clock
     this.#log = log
     this.#iscsi = iscsi
-    this.#multipath = new Multipath(run)
+    this.#multipath = new Multipath(run, clock)
     this.#prober = new LunProber(log)
   }
 
@@ -101,9 +103,20 @@ export class BlockStorage {
     })
   }
 
+  /** The SCSI disks of every LUN, by its WWID. */
+  async paths(signal: AbortSignal): Promise<Map<string, string[]>> {
+    const luns = await this.#find()
+    signal.throwIfAborted()
+    return new Map(luns.map(({ wwid, paths }) => [wwid, paths.map(({ disk }) => `/dev/${disk}`)]))
+  }
+
   /** The devices of a connection's LUNs, in its order. Logs in and waits for them. */
-  async connect(connection: LunConnection, settings: LoginSettings, signal: AbortSignal): Promise<string[]> {
-    if (connection.kind === 'iscsi') await this.login(connection.portals, settings, signal)
+  async connect(
+    connection: IscsiConnection,
+    settings: LoginSettings,
+    signal: AbortSignal
+  ): Promise<string[]> {
+    await this.login(connection.portals, settings, signal)
     for (let attempt = 1; ; attempt++) {
       const luns = new Map((await this.#find()).map(lun => [lun.wwid, lun.device]))
       const devices = connection.luns.map(wwid => luns.get(wwid))
@@ -114,17 +127,23 @@ export class BlockStorage {
         throw new Fault('STORAGE_UNREACHABLE', message, { facts: { missing: missing.join(' ') } })
       }
       if (attempt === 2) await this.rescan(signal)
-      await setTimeout(1000, undefined, { signal })
+      await sleep(this.#clock, seconds(1), signal)
     }
+  }
+
+  /** The last look before LUNs become a storage domain. One that has begun to be that very one may go on. */
+  async throwIfTaken(wwids: readonly string[], storageDomainId: string, signal: AbortSignal): Promise<void> {
+    const wanted = (await this.#find()).filter(({ wwid }) => wwids.includes(wwid))
+    const contents = await this.#prober.probe(wanted, signal)
+    for (const lun of wanted) throwUnlessUsable(lun, contents.get(lun.wwid) ?? null, storageDomainId)
   }
 
   /** Ends sessions that nothing else of ours uses; `stillUsed` are portals of other connections. */
   async disconnect(
-    connection: LunConnection,
+    connection: IscsiConnection,
     stillUsed: readonly IscsiPortal[],
     signal: AbortSignal
   ): Promise<void> {
-    if (connection.kind !== 'iscsi') return
     const key = ({ iqn, host, port }: IscsiPortal) => `${iqn} ${host} ${port}`
     const used = new Set(stillUsed.map(key))
     await this.#iscsi.logout(

@@ -14,15 +14,10 @@ export type NfsConnection = {
 }
 /** Block devices that are there already, under names that stay the same. */
 export type BlockConnection = { kind: 'block'; devices: string[] }
-export type StorageConnection = LocalConnection | PosixConnection | NfsConnection | BlockConnection
-export type FileConnection = Exclude<StorageConnection, BlockConnection>
-
 /** LUNs, by their WWIDs, that an iSCSI target offers through some portals. */
 export type IscsiConnection = { kind: 'iscsi'; portals: IscsiPortal[]; luns: string[] }
-/** LUNs that are there without a login: Fibre Channel, or any other SCSI or NVMe disk that several hosts see. */
-export type FcpConnection = { kind: 'fcp'; luns: string[] }
-/** What a block storage domain lies on. */
-export type LunConnection = IscsiConnection | FcpConnection
+export type FileConnection = LocalConnection | PosixConnection | NfsConnection
+export type StorageConnection = FileConnection | BlockConnection | IscsiConnection
 
 /** What REMOTE_PATH in the metadata says. */
 export function remotePath(connection: FileConnection): string {

@@ -103,7 +103,7 @@ function linkName({ transport }: BlockDisk, wwid: string): string {
 }
 
 export type LunUse = {
-  /** free: nothing is known to be on it. used: a storage domain. foreign: may be overwritten by an override. */
+  /** free: nothing is known to be on it. used: part of a storage domain. foreign: something else is on it. */
   state: 'free' | 'used' | 'foreign' | 'refused'
   why: string
 }
@@ -122,14 +122,19 @@ export function judgeLun(lun: Lun, contents: readonly LunContent[] | null): LunU
   return { state: 'free', why: '' }
 }
 
-/** The last look before a LUN's content is destroyed. */
+/** Refuses what is not free. A storage domain that is being made may find its own beginning. */
 export function throwUnlessUsable(
   lun: Lun,
   contents: readonly LunContent[] | null,
-  { override }: { override: boolean }
+  storageDomainId: string | null
 ): void {
   const { state, why } = judgeLun(lun, contents)
-  if (state === 'free' || (state === 'foreign' && override)) return
+  if (state === 'free' || (state === 'used' && isPartOf(contents, storageDomainId))) return
   const facts = { wwid: lun.wwid, state }
   throw new Fault('LUN_IN_USE', `LUN ${lun.wwid}: ${why}`, { facts })
 }
+
+const isPartOf = (contents: readonly LunContent[] | null, storageDomainId: string | null) =>
+  (contents ?? []).some(
+    content => content.kind === 'storageDomain' && content.storageDomainId === storageDomainId
+  )

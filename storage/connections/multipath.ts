@@ -1,4 +1,4 @@
-import { setTimeout } from 'node:timers/promises'
+import { type Clock, sleep } from '../../common/clock.js'
 import { orAborted, within } from '../../common/deadline.js'
 import { Fault } from '../../common/fault.js'
 import type { Run } from '../../common/run.js'
@@ -56,9 +56,11 @@ export const rightNoPathRetry = (ioTimeout: Seconds, pollingInterval: number) =>
 /** multipathd, where it runs. */
 export class Multipath {
   readonly #run: Run
+  readonly #clock: Clock
 
-  constructor(run: Run) {
+  constructor(run: Run, clock: Clock) {
     this.#run = run
+    this.#clock = clock
   }
 
   async isRunning(signal: AbortSignal): Promise<boolean> {
@@ -77,7 +79,7 @@ export class Multipath {
       const status = await this.#ask('show status', limit)
       if (status === null) return
       idle = /busy:\s*true/i.test(status) ? 0 : idle + 1
-      if (idle < 2) await setTimeout(1000, undefined, { signal: limit }).catch(() => {})
+      if (idle < 2) await sleep(this.#clock, seconds(1), limit).catch(() => {})
     }
     signal.throwIfAborted()
   }

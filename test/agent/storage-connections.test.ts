@@ -1,11 +1,15 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
+import { BlockStorage } from '../../storage/connections/block-storage.js'
 import { StorageConnections } from '../../agent/storage-connections.js'
+import { systemClock } from '../../common/clock.js'
 import type { Run } from '../../common/run.js'
 
 const never = new AbortController().signal
 const nfs = { kind: 'nfs' as const, export: 'nas1:/vm', version: '4.2' as const, timeo: 100, retrans: 3 }
+
+const log = pino({ level: 'silent' })
 
 async function world(t: Test) {
   const root = await mkdtemp('/tmp/drover-connections-')
@@ -20,8 +24,9 @@ async function world(t: Test) {
       file: `${root}/attached.json`,
       mountDirectory: `${root}/mnt`,
       allowedDirectories: ['/srv'],
+      block: new BlockStorage({ run, clock: systemClock, log }),
       run,
-      log: pino({ level: 'silent' })
+      log
     })
   return { root, calls, open }
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { parseHostPort } from '../../../common/address-rules.js'
+import { systemClock } from '../../../common/clock.js'
 import { Fault } from '../../../common/fault.js'
 import { createLog } from '../../../common/log.js'
 import { commandRunner } from '../../../common/run.js'
@@ -24,7 +25,7 @@ type Request =
 type ChapText = { user: string; secret: string; mutualUser: string; mutualSecret: string }
 
 const run = commandRunner(createLog('san', 'silent'))
-const storage = new BlockStorage({ run, log: createLog('san', 'silent') })
+const storage = new BlockStorage({ run, clock: systemClock, log: createLog('san', 'silent') })
 const reservations = new Reservations(run)
 const signal = AbortSignal.timeout(150_000)
 

@@ -68,52 +68,56 @@ const root = { device: 'dm-1', use: 'mounted at /', isSystem: true }
 const data = { device: 'sda1', use: 'mounted at /srv', isSystem: false }
 
 const cases: Array<
-  [
-    why: string,
-    disks: BlockDisk[],
-    uses: DeviceUse[],
-    contents: LunContent[] | null,
-    state: string,
-    yields: boolean
-  ]
+  [why: string, disks: BlockDisk[], uses: DeviceUse[], contents: LunContent[] | null, state: string]
 > = [
-  ['an empty LUN is free', [sd('sda')], [], [], 'free', true],
-  ['a file system may be overwritten on demand', [sd('sda')], [], [ext], 'foreign', true],
+  ['an empty LUN is free', [sd('sda')], [], [], 'free'],
+  ['a file system is foreign', [sd('sda')], [], [ext], 'foreign'],
   [
     'a partition table likewise',
     [sd('sda', { partitions: ['sda1'] })],
     [],
     [{ kind: 'partitionTable', name: 'GPT' }],
-    'foreign',
-    true
+    'foreign'
   ],
-  ['a foreign VG likewise', [sd('sda')], [], [{ kind: 'lvm', pvId: 'p', vg: 'vg' }], 'foreign', true],
-  ['a storage domain never', [sd('sda')], [], [storageDomain], 'used', false],
-  ['what is mounted never', [sd('sda', { partitions: ['sda1'] })], [data], [ext], 'refused', false],
+  ['a foreign VG likewise', [sd('sda')], [], [{ kind: 'lvm', pvId: 'p', vg: 'vg' }], 'foreign'],
+  ['a storage domain is in use', [sd('sda')], [], [storageDomain], 'used'],
+  ['what is mounted is refused', [sd('sda', { partitions: ['sda1'] })], [data], [ext], 'refused'],
   [
     'the system disk never, below LVM and multipath',
     [sd('sda', { holders: ['dm-0'] }), map, lv],
     [root],
     [],
-    'refused',
-    false
+    'refused'
   ],
-  ['a LUN below an active volume never', [sd('sda', { holders: ['dm-1'] }), lv], [], [ext], 'refused', false],
-  ['a LUN that does not answer never', [sd('sda')], [], null, 'refused', false],
-  ['a read-only LUN never', [sd('sda', { isReadOnly: true })], [], [], 'refused', false]
+  ['a LUN below an active volume likewise', [sd('sda', { holders: ['dm-1'] }), lv], [], [ext], 'refused'],
+  ['a LUN that does not answer likewise', [sd('sda')], [], null, 'refused'],
+  ['a read-only LUN likewise', [sd('sda', { isReadOnly: true })], [], [], 'refused']
 ]
-for (const [why, disks, uses, contents, state, yields] of cases) {
+for (const [why, disks, uses, contents, state] of cases) {
   t.test(why, async t => {
     const found = lun(disks, uses)
     t.equal(judgeLun(found, contents).state, state)
-    const strict = () => throwUnlessUsable(found, contents, { override: false })
-    if (state === 'free') t.doesNotThrow(strict)
-    else t.equal(reasonOf(strict), 'LUN_IN_USE')
-    const override = () => throwUnlessUsable(found, contents, { override: true })
-    if (yields) t.doesNotThrow(override)
-    else t.equal(reasonOf(override), 'LUN_IN_USE')
+    const refusal = reasonOf(() => throwUnlessUsable(found, contents, null))
+    t.equal(refusal, state === 'free' ? null : 'LUN_IN_USE')
   })
 }
+
+t.test('a storage domain that is being made finds its own beginning, and no other', async t => {
+  const half: LunContent = { kind: 'storageDomain', storageDomainId: 'sd', isReady: false }
+  t.equal(
+    reasonOf(() => throwUnlessUsable(lun([sd('sda')]), [half], 'sd')),
+    null
+  )
+  t.equal(
+    reasonOf(() => throwUnlessUsable(lun([sd('sda')]), [half], 'other')),
+    'LUN_IN_USE'
+  )
+  const system = lun([sd('sda', { holders: ['dm-1'] }), lv], [root])
+  t.equal(
+    reasonOf(() => throwUnlessUsable(system, [half], 'sd')),
+    'LUN_IN_USE'
+  )
+})
 
 t.test('WWIDs are spelled as udev and multipath do', async t => {
   t.equal(parseWwid('naa.6001405aabbccdd\n'), '36001405aabbccdd')
