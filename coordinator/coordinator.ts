@@ -29,6 +29,7 @@ import { enrolmentService } from './services/enrolment.js'
 import { eventService } from './services/event.js'
 import { hostPower } from './services/host-power.js'
 import { hostService } from './services/host.js'
+import { sanService } from './services/san.js'
 import { Lists } from './services/list.js'
 import { Mutations } from './services/mutation.js'
 import { watchService } from './services/watch.js'
@@ -150,6 +151,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     .add(coordinatorServices.template, withJobs.template)
     .add(coordinatorServices.snapshot, withJobs.snapshot)
     .add(coordinatorServices.storageDomain, withJobs.storageDomain)
+    .add(coordinatorServices.san, sanService(store, agents))
     .add(coordinatorServices.job, withJobs.job)
     .add(coordinatorServices.enrolment, enrolmentService(enrolment, ca))
     .add(
