@@ -46,27 +46,32 @@ export async function addDevice(
     if (!(await isMember().catch(() => true))) await group.useDevices(before)
     throw error
   }
-  await idempotent('storage-domain.add-device.block/mapping', () =>
-    nameInMetadata(storageDomain, device, real)
-  )
+  await idempotent('storage-domain.add-device.block/mapping', () => nameDevices(storageDomain))
   await crashpoint('storage-domain.add-device.block/done')
 }
 
-async function nameInMetadata({ identity, group }: BlockStorageDomain, device: string, real: string) {
-  const { pvs } = await identity.metadata()
+/** Physical volumes that the metadata does not name yet; what was done, in words. */
+export async function nameDevices({ identity, group }: BlockStorageDomain): Promise<string[]> {
+  const pvs = new Map((await identity.metadata()).pvs)
   const { reading } = await group.read()
-  const pv = reading.group.pvs.find(({ name }) => reading.devices.get(name) === real)
-  if (pv === undefined || [...pvs.values()].some(({ uuid }) => uuid === pv.uuid)) return
-  const offset = [...pvs.values()].reduce((sum, { extents }) => sum + extents, 0)
-  const mapping: PvMapping = {
-    device: basename(device),
-    uuid: pv.uuid,
-    start: 0,
-    extents: pv.extents,
-    offset
+  const named = new Set([...pvs.values()].map(({ uuid }) => uuid))
+  const done: string[] = []
+  for (const { name, uuid, extents } of reading.group.pvs) {
+    const real = reading.devices.get(name)
+    if (named.has(uuid) || real === undefined) continue
+    const given = await givenName(group.devices, real)
+    const offset = [...pvs.values()].reduce((sum, pv) => sum + pv.extents, 0)
+    const mapping: PvMapping = { device: basename(given), uuid, start: 0, extents, offset }
+    pvs.set(freePvNumber(pvs.keys()), mapping)
+    done.push(`device ${given}: named in the metadata`)
   }
-  const changed = new Map([...pvs, [freePvNumber(pvs.keys()), mapping]])
-  await identity.change({ pvs: changed }, 'storage-domain.add-device.block/mapping')
+  if (done.length > 0) await identity.change({ pvs }, 'storage-domain.add-device.block/mapping')
+  return done
+}
+
+async function givenName(devices: readonly string[], real: string): Promise<string> {
+  for (const device of devices) if ((await realDevice(device)) === real) return device
+  return real
 }
 
 /** A device that became larger: LVM is told. The numbers in the metadata stay, as oVirt leaves them. */
