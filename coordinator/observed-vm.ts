@@ -40,7 +40,9 @@ export function judge(seen: Sighting, known: Recorded): Verdict {
   if (seen.status === 'down') return judgeDown(seen, known, isNews, isOwner)
   if (isNews || isOwner) return { kind: 'believe', hostId: seen.hostId }
   if (seen.status === 'migrating_to') {
-    return over.has(known.status) ? { kind: 'believe', hostId: seen.hostId } : { kind: 'arriving' }
+    // A silent source still may have it: a destination where memory arrives, or arrived no more, owns nothing.
+    const isNobodys = over.has(known.status) && known.status !== 'unknown'
+    return isNobodys ? { kind: 'believe', hostId: seen.hostId } : { kind: 'arriving' }
   }
   // A source that is late with its news says that it is leaving when the VM has long arrived.
   if (seen.status === 'migrating_from') return { kind: 'ignore' }

@@ -31,6 +31,8 @@ export type HaWorld = {
   uptime(): Seconds
   clusters(): WatchedCluster[]
   failedVms(): FailedVm[]
+  /** Marks the VMs as lost that no host has although all are heard: see orphans.ts. */
+  noteOrphans(): void
   /** How many more VMs may start at once. */
   freeStarts(): number
   /** The new health of hosts, with the events and the restart jobs they cause, in one transaction. */
@@ -47,6 +49,14 @@ export type HaWorld = {
   /** Takes the host's storage away, and reads back that it is gone. */
   shutOut(hostId: string, signal: AbortSignal): Promise<void>
 }
+
+/** What decides. The simulator puts a wrong one in, to see that it is found. */
+export type Decisions = {
+  decide: typeof decide
+  noteRound: typeof noteRound
+  decideRestarts: typeof decideRestarts
+}
+const production: Decisions = { decide, noteRound, decideRestarts }
 
 type Fence = {
   reading: PowerReading
@@ -70,9 +80,12 @@ export class HaLoop {
   readonly #world: HaWorld
   readonly #clock: Clock
   readonly #log: Logger
+  readonly #decisions: Decisions
   readonly #fences = new Map<string, Fence>()
+  #lastHostUp: Seconds | null = null
 
-  constructor(world: HaWorld, clock: Clock, log: Logger) {
+  constructor(world: HaWorld, clock: Clock, log: Logger, decisions = production) {
+    this.#decisions = decisions
     this.#world = world
     this.#clock = clock
     this.#log = log
@@ -94,8 +107,11 @@ export class HaLoop {
     const now = this.#clock.monotonic()
     const changes = this.#world.clusters().flatMap(cluster => this.#decideCluster(cluster, now))
     const news = changes.filter(change => this.#isNews(change))
+    if (news.some(({ host, decision }) => decision.health.kind === 'up' && host.health.kind !== 'up'))
+      this.#lastHostUp = now
     if (news.length > 0) this.#world.commit(news)
     for (const { host, decision } of changes) this.#act(host, decision.actions, stop)
+    this.#world.noteOrphans()
     this.#restartFailed(now)
   }
 
@@ -118,7 +134,7 @@ export class HaLoop {
     }
     return hosts.map(host => {
       const observation = this.#observe(host)
-      const decision = decide(host.health, observation, cluster, policy, now)
+      const decision = this.#decisions.decide(host.health, observation, cluster, policy, now)
       if (decision.actions.some(action => action === 'powerOff' || action === 'shutOut')) cluster.fencing++
       return { host, decision, inputs: { observation, cluster, policy, now } }
     })
@@ -151,7 +167,7 @@ export class HaLoop {
         case 'readPower':
           void this.#beside(hostId, 'read', async () => {
             const states = await world.readPower(hostId, stop)
-            fence.reading = noteRound(fence.reading, states, this.#clock.monotonic())
+            fence.reading = this.#decisions.noteRound(fence.reading, states, this.#clock.monotonic())
           })
           break
         case 'awaitKdump':
@@ -191,7 +207,12 @@ export class HaLoop {
   }
 
   #restartFailed(now: Seconds): void {
-    const decisions = decideRestarts(this.#world.failedVms(), this.#world.freeStarts(), now)
+    const decisions = this.#decisions.decideRestarts(
+      this.#world.failedVms(),
+      this.#world.freeStarts(),
+      now,
+      this.#lastHostUp
+    )
     const due = decisions.filter(({ kind }) => kind === 'restart').map(({ vmId }) => vmId)
     if (due.length > 0) this.#world.restart(due)
   }

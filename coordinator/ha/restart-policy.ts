@@ -19,6 +19,8 @@ export type FailedVm = {
   /** Whether the last attempt found no host or failed to start. */
   lastAttemptFailed: boolean
   failedAttempts: number
+  /** Whether that was for want of a host: nothing was tried, so it may be tried more often. */
+  foundNoHost: boolean
   hasJob: boolean
 }
 
@@ -33,16 +35,21 @@ const mostWait = seconds(600)
 /**
  * Which VMs are started again now: what they depend on and higher priorities first, at most `free` at once, a
  * VM that keeps dying less and less often. Waiting for others ends when those run, have failed to start, or
- * after 600 s.
+ * after 600 s; a host that came into service since the last try ends the wait after a failed one.
  */
-export function decideRestarts(vms: readonly FailedVm[], free: number, now: Seconds): RestartDecision[] {
+export function decideRestarts(
+  vms: readonly FailedVm[],
+  free: number,
+  now: Seconds,
+  lastHostUp: Seconds | null = null
+): RestartDecision[] {
   const inOrder = vms.toSorted((a, b) => a.priority - b.priority || (a.vmId < b.vmId ? -1 : 1))
   const ahead = inOrder.filter(vm => isOnItsWay(vm))
   const highest = Math.min(...ahead.map(({ priority }) => priority))
   const awaited = new Set(ahead.map(({ vmId }) => vmId))
   let started = 0
   return inOrder.map(vm => {
-    const obstacle = obstacleOf(vm, now) ?? mustWait(vm, highest, awaited, now)
+    const obstacle = obstacleOf(vm, now, lastHostUp) ?? mustWait(vm, highest, awaited, now)
     if (obstacle) return { vmId: vm.vmId, ...obstacle }
     if (started >= free) return { vmId: vm.vmId, kind: 'wait', why: 'as many VMs as allowed are starting' }
     started++
@@ -66,20 +73,26 @@ function mustWait(
   return vm.priority > highest ? { kind: 'wait', why: 'VMs of higher priority go first' } : null
 }
 
-function obstacleOf(vm: FailedVm, now: Seconds): { kind: 'wait' | 'giveUp'; why: string } | null {
+function obstacleOf(
+  vm: FailedVm,
+  now: Seconds,
+  lastHostUp: Seconds | null
+): { kind: 'wait' | 'giveUp'; why: string } | null {
   if (!vm.isHa) return { kind: 'giveUp', why: 'the VM is not highly available' }
   if (vm.hasJob) return { kind: 'wait', why: 'a job works on the VM' }
   if (vm.recentRestarts >= mostRestartsAnHour) {
     return { kind: 'giveUp', why: `restarted ${vm.recentRestarts} times within an hour` }
   }
-  const wait = waitBefore(vm)
+  // What failed for want of a host is worth a try as soon as there is one more.
+  const isChanged = vm.lastAttemptFailed && lastHostUp !== null && lastHostUp > (vm.lastAttempt ?? 0)
+  const wait = isChanged ? seconds(0) : waitBefore(vm)
   if (vm.lastAttempt !== null && now - vm.lastAttempt < wait)
     return { kind: 'wait', why: `next try after ${wait} s` }
   return null
 }
 
-/** A failed start: 30 s ten times, then every 30 min. A VM that starts and dies: 0, 10, 30, 60, 300 s. */
-function waitBefore({ lastAttemptFailed, failedAttempts, recentRestarts }: FailedVm): Seconds {
-  if (lastAttemptFailed) return seconds(failedAttempts <= 10 ? 30 : 1800)
+/** A failed start: 30 s ten times, then every 30 min; without a host every 2 min. A VM that starts and dies: 0, 10, 30, 60, 300 s. */
+function waitBefore({ lastAttemptFailed, failedAttempts, foundNoHost, recentRestarts }: FailedVm): Seconds {
+  if (lastAttemptFailed) return seconds(failedAttempts <= 10 ? 30 : foundNoHost ? 120 : 1800)
   return dying[Math.min(recentRestarts, dying.length - 1)] ?? seconds(300)
 }

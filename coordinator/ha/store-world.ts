@@ -7,15 +7,24 @@ import { holdersOf } from '../store/claims.js'
 import { clusters, type Cluster } from '../store/clusters.js'
 import { addHostDecision } from '../store/decisions.js'
 import { addEvent } from '../store/events.js'
-import { host, hostsOfCluster, nextHostGeneration, noteHost, vmsOn, type Host } from '../store/hosts.js'
+import {
+  host,
+  hosts,
+  hostsOfCluster,
+  nextHostGeneration,
+  noteHost,
+  vmsOn,
+  type Host
+} from '../store/hosts.js'
 import { jobOrNull } from '../store/jobs.js'
 import type { Tx } from '../store/query.js'
 import type { Store } from '../store/store.js'
-import { leaseOf, noteVm, vm, vms, vmsOfHost, type Vm } from '../store/vms.js'
+import { leaseOf, noteVm, vm, unknownVms, vms, vmsOfHost, type Vm } from '../store/vms.js'
 import type { Action, HaPolicy } from './decide.js'
 import type { HostPower } from './fencing/host-power.js'
 import { Healths } from './host-health.js'
 import type { LeaseReports } from './lease-reports.js'
+import { orphansOf } from './orphans.js'
 import { readLease } from './lease-reading.js'
 import type { HaWorld, HostDecision, WatchedCluster, WatchedHost } from './loop.js'
 import { markLost, markUnknown, noteOf } from './lost-vms.js'
@@ -33,17 +42,20 @@ export type StoreWorldOptions = {
   leases: LeaseReports
 }
 
-/** Restarts of one VM in this life of the coordinator. */
+/** Restarts of one VM in this life of the coordinator: when it started again, and what became of the last try. */
 type Restarts = {
   at: Seconds[]
   lastAttempt: Seconds | null
   lastJob: string | null
   failed: number
+  foundNoHost: boolean
   /** Since when it is down, or its host silent; null while it runs. */
   failedSince: Seconds | null
 }
 
 const startsAtOnce = 20
+/** Whoever stops a VM says first that it need not run: what was destroyed and should run was a start taken back. */
+const failures: ReadonlySet<string> = new Set(['crashed', 'failed', 'lost', 'destroyed'])
 /** Streams need a moment after the coordinator's start; until then nobody is called silent. */
 const firstContact = seconds(5)
 const hour = seconds(3600)
@@ -153,6 +165,35 @@ export class StoreWorld implements HaWorld {
     addEvent(tx, { severity, kind: `host.${health.kind}`, text, objects: { host: id } }, now)
   }
 
+  /** Since when VMs are unknown although their host is in service. */
+  readonly #unknownSince = new Map<string, Seconds>()
+
+  noteOrphans(): void {
+    const { store, clock, isHeard } = this.#options
+    const now = clock.monotonic()
+    const all = unknownVms(store.read)
+    if (all.length === 0) return this.#unknownSince.clear()
+    const everyHost = hosts(store.read).filter(row => this.#isWatched(row))
+    const up = new Set(everyHost.filter(({ health }) => health === 'up').map(({ id }) => id))
+    const unknown = all.filter(({ hostId }) => up.has(hostId ?? ''))
+    const ids = new Set(unknown.map(({ id }) => id))
+    for (const id of this.#unknownSince.keys()) if (!ids.has(id)) this.#unknownSince.delete(id)
+    for (const id of ids) if (!this.#unknownSince.has(id)) this.#unknownSince.set(id, now)
+    const seen = unknown.map(({ id }) => ({
+      ...{ vmId: id, isHostUp: true },
+      since: this.#unknownSince.get(id) ?? now
+    }))
+    const lost = orphansOf(
+      seen,
+      everyHost.every(({ id }) => isHeard(id)),
+      now
+    )
+    if (lost.length === 0) return
+    store.transaction(tx => {
+      for (const row of everyHost) markLost(tx, row, 'returned', clock.wall(), lost)
+    })
+  }
+
   failedVms(): FailedVm[] {
     const { store } = this.#options
     return vms(store.read).flatMap(row => {
@@ -173,7 +214,7 @@ export class StoreWorld implements HaWorld {
   /** Down by a crash or with its host; or of a silent host, and its lease will tell. */
   #isFailed(row: Vm): boolean {
     if (!row.wantedRunning || row.isExternal || row.phase !== 'ok' || !row.isHa) return false
-    if (row.status === 'down') return ['crashed', 'failed', 'lost'].includes(row.exitReason)
+    if (row.status === 'down') return failures.has(row.exitReason)
     if (row.status !== 'unknown' || row.hostId === null || !leaseOf(this.#options.store.read, row.id))
       return false
     return host(this.#options.store.read, row.hostId).health === 'non_responsive'
@@ -184,7 +225,9 @@ export class StoreWorld implements HaWorld {
     const restarts = this.#restartsOf(row.id)
     const last = restarts.lastJob === null ? null : jobOrNull(store.read, restarts.lastJob)
     if (last?.ended && restarts.lastJob !== null) {
+      if (last.state !== 'undone') restarts.at.push(restarts.lastAttempt ?? clock.monotonic())
       restarts.failed = last.state === 'undone' ? restarts.failed + 1 : 0
+      restarts.foundNoHost = last.turnedBack?.reason === 'NO_HOST'
       restarts.lastJob = null
     }
     return {
@@ -199,6 +242,7 @@ export class StoreWorld implements HaWorld {
       lastAttempt: restarts.lastAttempt,
       lastAttemptFailed: restarts.failed > 0,
       failedAttempts: restarts.failed,
+      foundNoHost: restarts.foundNoHost,
       hasJob: holdersOf(store.read, 'vm', row.id).length > 0
     }
   }
@@ -234,13 +278,20 @@ export class StoreWorld implements HaWorld {
     const now = clock.monotonic()
     const restarts = this.#restartsOf(vmId)
     Object.assign(restarts, { lastAttempt: now, lastJob: jobId })
-    restarts.at = [...restarts.at.filter(at => now - at < hour), now]
+    restarts.at = restarts.at.filter(at => now - at < hour)
   }
 
   #restartsOf(vmId: string): Restarts {
     const known = this.#restarts.get(vmId)
     if (known) return known
-    const fresh: Restarts = { at: [], lastAttempt: null, lastJob: null, failed: 0, failedSince: null }
+    const fresh: Restarts = {
+      at: [],
+      lastAttempt: null,
+      lastJob: null,
+      failed: 0,
+      foundNoHost: false,
+      failedSince: null
+    }
     this.#restarts.set(vmId, fresh)
     return fresh
   }

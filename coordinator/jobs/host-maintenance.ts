@@ -5,6 +5,7 @@ import { seconds } from '../../common/units.js'
 import { agentServices } from '../../proto/load.js'
 import { host, updateHost } from '../store/hosts.js'
 import { jobOrNull } from '../store/jobs.js'
+import { pendingOn } from '../store/pending.js'
 import type { Tx } from '../store/query.js'
 import { storageDomain, storageDomains, viewsOfHost } from '../store/storage-domains.js'
 import { vmsOfHost, vmOrNull, type Vm } from '../store/vms.js'
@@ -87,7 +88,10 @@ async function emptyHost(world: JobWorld, evacuate: Evacuate, act: Act<Deactivat
   const failures = new Map<string, string>()
   for (let round = 0; ; round++) {
     const running = vmsOfHost(store.read, hostId).filter(vm => isRunning(vm) && !vm.isExternal)
-    if (running.length === 0) break
+    // What was placed here before, and is not seen yet, comes and has to leave again.
+    const coming = pendingOn(store.read, hostId)
+    if (running.length === 0 && coming.length === 0) break
+    if (running.length === 0) await sleep(world.clock, seconds(1), act.signal)
     const stuck = running.filter(({ id }) => failures.has(id) && round >= mostRounds)
     if (stuck.length > 0) throw immovable(stuck, failures)
     await eachOf(running, leavingAtOnce, async vm => {

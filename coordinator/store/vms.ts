@@ -62,6 +62,10 @@ export const vmsFrom = (rows: readonly Row[]): Vm[] => rows.map(vmOf)
 export const vms = (reader: Reader): Vm[] =>
   reader.all(sql.selectFrom('vm').selectAll().orderBy('name')).map(vmOf)
 
+/** Of which nobody knows where they run. */
+export const unknownVms = (reader: Reader): Vm[] =>
+  reader.all(sql.selectFrom('vm').selectAll().where('status', '=', 'unknown')).map(vmOf)
+
 export const vmsOfHost = (reader: Reader, hostId: string): Vm[] =>
   reader.all(sql.selectFrom('vm').selectAll().where('hostId', '=', hostId)).map(vmOf)
 

@@ -35,6 +35,18 @@ const table: Array<[string, Recorded, Sighting, Verdict]> = [
   ],
   ['a second host is not believed while the first runs it', upOnA, says('B', 'up'), { kind: 'ignore' }],
   ['a destination is only noted', upOnA, says('B', 'migrating_to'), { kind: 'arriving' }],
+  [
+    'a destination is only noted, also while nobody knows of the source',
+    { ...upOnA, status: 'unknown' },
+    says('B', 'migrating_to'),
+    { kind: 'arriving' }
+  ],
+  [
+    'and when it gives up, the source still may have it',
+    { ...upOnA, status: 'unknown', migratingToHostId: 'B' },
+    says('B', 'down', { exitReason: 'failed' }),
+    { kind: 'notArriving' }
+  ],
   ['the destination has it once it says so', leavingA, says('B', 'up'), { kind: 'believe', hostId: 'B' }],
   [
     'a source that let go leaves it to the destination',

@@ -36,6 +36,7 @@ function world(
     uptime: () => seconds(10_000),
     clusters: () => [{ clusterId: 'c', policy: defaultHaPolicy, hosts: [host] }],
     failedVms: change.failed ?? (() => []),
+    noteOrphans: () => {},
     freeStarts: () => 20,
     commit: decisions => {
       for (const { decision } of decisions) {
@@ -108,7 +109,7 @@ t.test('nothing is written down while nothing changes', async t => {
 t.test('a VM that died is restarted', async t => {
   const failed = { vmId: 'v', name: 'v', priority: 1, isHa: true, hasLease: true, recentRestarts: 0 }
   const vm: FailedVm = {
-    ...{ ...failed, failedSince: seconds(0), dependsOn: [] },
+    ...{ ...failed, failedSince: seconds(0), dependsOn: [], foundNoHost: false },
     lastAttempt: null,
     lastAttemptFailed: false,
     failedAttempts: 0,

@@ -13,6 +13,7 @@ const vm = (vmId: string, change: Partial<FailedVm> = {}): FailedVm => ({
   lastAttempt: null,
   lastAttemptFailed: false,
   failedAttempts: 0,
+  foundNoHost: false,
   hasJob: false,
   ...change
 })
@@ -41,6 +42,12 @@ const cases: Array<[why: string, change: Partial<FailedVm>, now: number, expecte
     'restart'
   ],
   ['failed 11 times', { lastAttempt: seconds(0), lastAttemptFailed: true, failedAttempts: 11 }, 1799, 'wait'],
+  [
+    'found no host 11 times',
+    { lastAttempt: seconds(0), lastAttemptFailed: true, failedAttempts: 11, foundNoHost: true },
+    120,
+    'restart'
+  ],
   ['died for the first time', { lastAttempt: seconds(0), recentRestarts: 0 }, 0, 'restart'],
   ['died again at once', { lastAttempt: seconds(0), recentRestarts: 1 }, 9, 'wait'],
   ['died again later', { lastAttempt: seconds(0), recentRestarts: 1 }, 10, 'restart'],
@@ -51,6 +58,14 @@ for (const [why, change, now, expected] of cases) {
     t.strictSame(kinds([vm('v', change)], 20, now), [`v ${expected}`])
   })
 }
+
+t.test('a host that came into service ends the wait after a failed start, and no other', async t => {
+  const failed = vm('v', { lastAttempt: seconds(100), lastAttemptFailed: true, failedAttempts: 11 })
+  const kind = (one: FailedVm, up: number) => decideRestarts([one], 1, seconds(120), seconds(up))[0]?.kind
+  t.equal(kind(failed, 110), 'restart')
+  t.equal(kind(failed, 90), 'wait')
+  t.equal(kind(vm('v', { lastAttempt: seconds(110), recentRestarts: 4 }), 115), 'wait')
+})
 
 const first = { priority: 1 }
 const ahead: Array<[why: string, high: Partial<FailedVm>, now: number, expected: string]> = [

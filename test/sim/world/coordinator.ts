@@ -1,0 +1,362 @@
+import { pino } from 'pino'
+import type { Clock } from '../../../common/clock.js'
+import { seconds, type Seconds } from '../../../common/units.js'
+import type { HaPolicy, LeaseReading } from '../../../coordinator/ha/decide.js'
+import { Healths } from '../../../coordinator/ha/host-health.js'
+import type { LeaseObservation } from '../../../coordinator/ha/lease-reading.js'
+import { HaLoop, type HaWorld, type HostDecision, type WatchedCluster } from '../../../coordinator/ha/loop.js'
+import type { FailedVm } from '../../../coordinator/ha/restart-policy.js'
+import { clearLeases, SimFence } from './fence.js'
+import { JobsOfLife } from './jobs.js'
+import type { Machine } from './machine.js'
+import { hear } from './observer.js'
+import { hostRow, isRunning, vmRow, type HostRow, type Records, type VmRow } from './records.js'
+import { isHeard, welcome } from './wire.js'
+import { hasLease, type SimWorld } from './world.js'
+
+const silent = pino({ level: 'silent' })
+const startsAtOnce = 20
+export const failures: ReadonlySet<string> = new Set(['crashed', 'failed', 'lost', 'destroyed'])
+const firstContact = 5
+type Restarts = {
+  at: number[]
+  lastAttempt: number | null
+  lastJob: string | null
+  failed: number
+  since: number | null
+  foundNoHost: boolean
+}
+
+/**
+ * One life of a coordinator over its records: the production loop, with the simulated hosts around it. What
+ * it knows beside the records dies with it.
+ */
+export class SimCoordinator implements HaWorld {
+  readonly name: string
+  readonly world: SimWorld
+  readonly records: Records
+  readonly fence: SimFence
+  readonly jobs: JobsOfLife
+  readonly #loop: HaLoop
+  readonly #healths = new Healths()
+  readonly #started: number
+  readonly #stop = new AbortController()
+  readonly #restarts = new Map<string, Restarts>()
+  /** Hosts that accepted the greeting, with the generation it named. */
+  readonly ready = new Map<string, number>()
+  /** What was last heard of a host. */
+  readonly heardChanges = new Map<string, number>()
+  readonly #renewals = new Map<string, { stamp: number; changed: number | null }>()
+  isCut = false
+
+  constructor(name: string, world: SimWorld, records: Records) {
+    this.name = name
+    this.world = world
+    this.records = records
+    this.#started = world.now
+    if (world.rules.takesEpoch) records.epoch++
+    this.fence = new SimFence(this)
+    this.jobs = new JobsOfLife(this)
+    const { rules } = world
+    this.#loop = new HaLoop(this, clockOf(world), silent, {
+      ...{ decide: rules.decide, noteRound: rules.noteRound, decideRestarts: rules.decideRestarts }
+    })
+    world.tell(`coordinator ${name} starts with epoch ${records.epoch}`)
+  }
+
+  get epoch(): number {
+    return this.records.epoch
+  }
+
+  kill(): void {
+    this.#stop.abort()
+    this.world.tell(`coordinator ${this.name} is killed`)
+  }
+
+  tick(): void {
+    for (const host of this.world.machines.values()) this.#listen(host)
+    this.#loop.tick(this.#stop.signal)
+    clearLeases(this)
+    this.jobs.tick()
+  }
+
+  hears = (host: Machine) => !this.isCut && isHeard(this.world, host)
+
+  stampFor = (host: Machine) => ({
+    epoch: this.epoch,
+    generation: hostRow(this.records, host.id).generation
+  })
+
+  offSince = (hostId: string) => this.#loop.offSince(hostId)
+
+  #listen(host: Machine): void {
+    if (!this.hears(host)) {
+      this.ready.delete(host.id)
+      this.heardChanges.delete(host.id)
+      return
+    }
+    const row = hostRow(this.records, host.id)
+    // The first word of a stream names the boot.
+    row.bootId = host.boot
+    if (this.ready.get(host.id) !== row.generation) {
+      const answer = welcome(this.world, host, this.stampFor(host))
+      if (answer.kind === 'ok') this.ready.set(host.id, row.generation)
+      else this.ready.delete(host.id)
+    }
+    if (this.heardChanges.get(host.id) === host.changes || this.world.now < host.recoversUntil) return
+    this.heardChanges.set(host.id, host.changes)
+    hear(this, host, row)
+  }
+
+  // What the HA loop asks.
+
+  uptime(): Seconds {
+    return seconds(this.world.now - this.#started)
+  }
+
+  clusters(): WatchedCluster[] {
+    const rows = [...this.records.hosts.values()].filter(row => this.#isWatched(row))
+    return [{ clusterId: 'c', policy: this.#policy(), hosts: rows.map(row => this.#watched(row)) }]
+  }
+
+  #policy(): HaPolicy {
+    const { silence, fencing, statusGap, startGrace, skipsWhileLeaseLives } = this.world.policy
+    return {
+      ...{ silence: seconds(silence), isFencingEnabled: fencing, statusGap: seconds(statusGap) },
+      ...{ startGrace: seconds(startGrace), skipsWhileLeaseLives }
+    }
+  }
+
+  #isWatched({ id, mode }: HostRow): boolean {
+    if (mode === 'maintenance') return false
+    return this.hears(this.world.machine(id)) || this.uptime() > firstContact
+  }
+
+  #watched(row: HostRow) {
+    const host = this.world.machine(row.id)
+    const heard = this.hears(host)
+    const now = seconds(this.world.now)
+    const { power = 'none', hasKdump = false, canSoftFence = false, hasReservations = false } = host.spec
+    return {
+      hostId: row.id,
+      name: row.name,
+      health: this.#healths.of(row, now),
+      hasPowerDevices: power !== 'none',
+      canBeShutOut: hasReservations,
+      seen: {
+        isHeard: heard,
+        hasNewBoot: row.lostBootId !== null && row.bootId !== row.lostBootId,
+        ...(heard ? { lease: 'live' as const, lastRenewal: null } : this.#leaseOf(host)),
+        managesStorageDomain: false,
+        vmCount: heard
+          ? 0
+          : [...this.records.vms.values()].filter(vm => vm.hostId === row.id && isRunning(vm)).length,
+        isConfirmedByOperator: row.proof === 'operator',
+        ...{ hasKdump, canSoftFence }
+      }
+    }
+  }
+
+  /** What up to three hosts that are heard see in the lockspace. */
+  #leaseOf(host: Machine): { lease: LeaseReading; lastRenewal: Seconds | null } {
+    const { world } = this
+    const record = world.sanlock.records.get(host.id)
+    const opinions: LeaseObservation[] = []
+    for (const reader of world.machines.values()) {
+      if (reader === host || !reader.storage || !reader.inLockspace || !this.hears(reader)) continue
+      if (!record) break
+      opinions.push(this.#opinion(reader, record))
+      if (opinions.length >= 3) break
+    }
+    if (record && opinions.length > 0) this.#noteRenewal(host.id, record.lastRenewal, record.isFree)
+    const changed = this.#renewals.get(host.id)?.changed ?? null
+    return { lease: world.rules.readLease(opinions), lastRenewal: changed === null ? null : seconds(changed) }
+  }
+
+  #opinion(reader: Machine, record: { lastRenewal: number; isFree: boolean }): LeaseObservation {
+    const { now, sanlock } = this.world
+    const age = now - record.lastRenewal
+    const limit = 3 * sanlock.ioTimeout + 5
+    const state = age <= limit ? 'live' : age >= sanlock.deadAfter ? 'expired' : 'failing'
+    return {
+      ...{ readerHostId: reader.id, storageDomainId: 'sd', state: record.isFree ? 'free' : state },
+      ...{ watched: seconds(now - reader.joinedAt), ioTimeout: seconds(sanlock.ioTimeout), age: seconds(0) }
+    }
+  }
+
+  #noteRenewal(hostId: string, stamp: number, isFree: boolean): void {
+    const known = this.#renewals.get(hostId)
+    if (known?.stamp === stamp) return
+    const changed = known === undefined || isFree ? null : this.world.now
+    this.#renewals.set(hostId, { stamp, changed })
+  }
+
+  commit(decisions: HostDecision[]): void {
+    for (const { host, decision } of decisions) {
+      this.#commitOne(host.hostId, host.health.kind, decision)
+      this.#healths.set(host.hostId, decision.health)
+    }
+  }
+
+  #commitOne(hostId: string, before: string, { health, actions, missing }: HostDecision['decision']): void {
+    const row = hostRow(this.records, hostId)
+    const isNew = health.kind !== before || row.health !== health.kind
+    if (isNew) {
+      const why = health.kind === 'proven_stopped' ? ` (${health.proof})` : ''
+      this.world.tell(`${this.name}: ${hostId} is ${health.kind}${why}`)
+    } else if (missing !== '' && health.kind === 'non_responsive') {
+      this.world.tell(`${this.name}: ${hostId} waits: ${missing}`)
+    }
+    row.health = health.kind
+    if (isNew && health.kind === 'connecting') row.lostBootId = row.bootId
+    if (health.kind === 'non_responsive') row.fences = health.fences
+    if (health.kind === 'proven_stopped') row.proof = health.proof
+    if (health.kind === 'up') Object.assign(row, { proof: '', fences: 0, lostBootId: null })
+    for (const action of actions) this.#note(action, row)
+    if (actions.includes('restartAllVms'))
+      this.markLost(row, health.kind === 'proven_stopped' ? health.proof : 'returned', () => true)
+    if (actions.includes('restartFencedVms')) this.markLost(row, 'storage_fence', () => true)
+    if (isNew && health.kind === 'proven_stopped' && this.world.rules.fencesGeneration) row.generation++
+  }
+
+  #note(action: string, { id }: HostRow): void {
+    if (action === 'markVmsUnknown') {
+      for (const vm of this.records.vms.values()) if (vm.hostId === id && isRunning(vm)) vm.status = 'unknown'
+    }
+    if (['powerOff', 'softFence', 'shutOut', 'reportFalseProof'].includes(action))
+      this.world.tell(`${this.name}: ${action} ${id}`)
+  }
+
+  markLost({ id }: HostRow, proof: string, which: (vm: VmRow) => boolean): void {
+    for (const vm of this.records.vms.values()) {
+      if (vm.hostId !== id || !isRunning(vm) || !which(vm)) continue
+      Object.assign(vm, { status: 'down', exitReason: 'lost', hostId: null, migratingToHostId: null, proof })
+      this.world.tell(`${this.name}: ${vm.id} is lost (${proof})`)
+    }
+  }
+
+  readonly #unknownSince = new Map<string, number>()
+
+  noteOrphans(): void {
+    const { hosts, vms } = this.records
+    const unknown = [...vms.values()].filter(
+      ({ status, hostId }) => status === 'unknown' && hosts.get(hostId ?? '')?.health === 'up'
+    )
+    if (unknown.length === 0) return this.#unknownSince.clear()
+    for (const { id } of unknown) this.#unknownSince.set(id, this.#unknownSince.get(id) ?? this.world.now)
+    const watched = [...hosts.values()].filter(({ mode }) => mode !== 'maintenance')
+    const lost = this.world.rules.orphansOf(
+      unknown.map(({ id }) => ({
+        vmId: id,
+        isHostUp: true,
+        since: seconds(this.#unknownSince.get(id) ?? 0)
+      })),
+      watched.every(({ id }) => this.hears(this.world.machine(id)) && this.ready.has(id)),
+      seconds(this.world.now)
+    )
+    for (const row of watched) this.markLost(row, 'returned', ({ id }) => lost.includes(id))
+  }
+
+  failedVms(): FailedVm[] {
+    const failed: FailedVm[] = []
+    for (const row of this.records.vms.values()) {
+      const restarts = this.#restarts.get(row.id)
+      if (this.#isFailed(row) || this.#isStarting(row, restarts)) failed.push(this.#failed(row))
+      else if (restarts) restarts.since = null
+    }
+    return failed
+  }
+
+  #isFailed(row: VmRow): boolean {
+    if (!row.wantedRunning || this.world.vm(row.id).ha === false) return false
+    if (row.status === 'down') return failures.has(row.exitReason)
+    if (row.status !== 'unknown' || row.hostId === null || !hasLease(this.world.vm(row.id))) return false
+    return hostRow(this.records, row.hostId).health === 'non_responsive'
+  }
+
+  #isStarting({ status }: VmRow, restarts: Restarts | undefined): boolean {
+    if (!restarts || restarts.lastJob === null || status === 'up') return false
+    return this.records.jobs.some(({ id }) => id === restarts.lastJob)
+  }
+
+  #failed(row: VmRow): FailedVm {
+    const vm = this.world.vm(row.id)
+    const restarts = this.#restartsOf(row.id)
+    if (restarts.lastJob !== null && !this.records.jobs.some(({ id }) => id === restarts.lastJob)) {
+      if (!this.jobs.undone.has(restarts.lastJob)) restarts.at.push(restarts.lastAttempt ?? this.world.now)
+      restarts.failed = this.jobs.undone.has(restarts.lastJob) ? restarts.failed + 1 : 0
+      restarts.foundNoHost = this.jobs.undone.get(restarts.lastJob) === 'no host'
+      restarts.lastJob = null
+    }
+    restarts.since ??= this.world.now
+    const { now } = this.world
+    return {
+      ...{ vmId: row.id, name: row.id, priority: vm.priority ?? 50, isHa: true, hasLease: hasLease(vm) },
+      ...{ failedSince: seconds(restarts.since), dependsOn: vm.dependsOn ?? [] },
+      recentRestarts: restarts.at.filter(at => now - at < 3600).length,
+      lastAttempt: restarts.lastAttempt === null ? null : seconds(restarts.lastAttempt),
+      ...{ lastAttemptFailed: restarts.failed > 0, failedAttempts: restarts.failed },
+      foundNoHost: restarts.foundNoHost,
+      hasJob: this.jobs.claims(row.id)
+    }
+  }
+
+  #restartsOf(vmId: string): Restarts {
+    const known = this.#restarts.get(vmId)
+    if (known) return known
+    const fresh: Restarts = {
+      at: [],
+      lastAttempt: null,
+      lastJob: null,
+      failed: 0,
+      since: null,
+      foundNoHost: false
+    }
+    this.#restarts.set(vmId, fresh)
+    return fresh
+  }
+
+  freeStarts(): number {
+    const starting = this.records.jobs.filter(
+      ({ kind, step }) => kind === 'restart' && step === 'start'
+    ).length
+    return Math.max(0, startsAtOnce - starting)
+  }
+
+  restart(vmIds: string[]): void {
+    for (const vmId of vmIds) {
+      const row = vmRow(this.records, vmId)
+      const proof = row.status === 'unknown' ? 'lease_free' : (row.proof ?? 'down')
+      row.proof = null
+      const restarts = this.#restartsOf(vmId)
+      Object.assign(restarts, {
+        lastAttempt: this.world.now,
+        lastJob: this.jobs.order('restart', { vm: vmId, proof })
+      })
+    }
+  }
+
+  readPower(hostId: string, signal: AbortSignal) {
+    return this.fence.read(hostId, signal)
+  }
+  powerOff(hostId: string, signal: AbortSignal) {
+    return this.fence.powerOff(hostId, signal)
+  }
+  awaitKdump(hostId: string, signal: AbortSignal) {
+    return this.fence.awaitKdump(hostId, signal)
+  }
+  softFence(hostId: string) {
+    return this.fence.softFence(hostId)
+  }
+  shutOut(hostId: string) {
+    return this.fence.shutOut(hostId)
+  }
+}
+
+const clockOf = (world: SimWorld): Clock => ({
+  monotonic: () => seconds(world.now),
+  wall: () => world.now * 1000,
+  after: () => () => {},
+  random: () => 0,
+  newId: () => ''
+})

@@ -1,0 +1,79 @@
+import type { VmStatus } from '../../../coordinator/store/tables.js'
+import type { SimCoordinator } from './coordinator.js'
+import type { Copy, Machine } from './machine.js'
+import { vmRow, type HostRow, type VmRow } from './records.js'
+
+const statusOf: Record<Copy['state'], VmStatus> = {
+  ...{ running: 'up', paused: 'paused', leaving: 'migrating_from', arriving: 'migrating_to' }
+}
+
+/** A host tells everything that it has; what is on record and not there is gone. As coordinator/observe.ts. */
+export function hear(coordinator: SimCoordinator, host: Machine, row: HostRow): void {
+  const { world, records } = coordinator
+  Object.assign(row, { version: host.version, hasStorage: host.storage })
+  const said = new Set<string>()
+  for (const copy of world.copies) {
+    if (copy.host !== host.id) continue
+    said.add(copy.vm)
+    see(coordinator, host.id, copy.vm, copy.generation, statusOf[copy.state], '', copy.to)
+  }
+  for (const [vm, { generation, exitReason }] of host.ended) {
+    if (said.has(vm)) continue
+    said.add(vm)
+    see(coordinator, host.id, vm, generation, 'down', exitReason, null)
+  }
+  for (const vm of records.vms.values()) if (!said.has(vm.id)) unsee(coordinator, host.id, vm)
+}
+
+function see(
+  { world, records, name }: SimCoordinator,
+  hostId: string,
+  vmId: string,
+  generation: number,
+  status: VmStatus,
+  exitReason: string,
+  to: string | null
+): void {
+  const known = vmRow(records, vmId)
+  const verdict = world.rules.judge({ hostId, generation, status, exitReason }, known)
+  switch (verdict.kind) {
+    case 'ghost':
+      if (!world.rules.sparesGhosts)
+        world.end(copy => copy.vm === vmId && copy.generation > generation, 'destroyed')
+      return
+    case 'ignore':
+      return
+    case 'arriving':
+      known.migratingToHostId = hostId
+      return
+    case 'notArriving':
+      known.migratingToHostId = null
+      return
+    case 'left':
+      Object.assign(known, {
+        status: known.migratingToHostId === null ? 'unknown' : 'migrating_to',
+        hostId: known.migratingToHostId ?? hostId,
+        migratingToHostId: null
+      })
+      return
+    case 'believe': {
+      const isMigrating = status === 'migrating_from'
+      if (known.status !== status || known.hostId !== verdict.hostId)
+        world.tell(`${name}: ${vmId} is ${status} on ${hostId}${exitReason && ` (${exitReason})`}`)
+      Object.assign(known, {
+        ...{ status, hostId: verdict.hostId, exitReason, observedGeneration: generation },
+        generation: Math.max(known.generation, generation),
+        migratingToHostId: isMigrating ? (to ?? known.migratingToHostId) : null
+      })
+      if (status === 'down' && exitReason === 'shutdown') known.wantedRunning = false
+    }
+  }
+}
+
+function unsee({ world, name }: SimCoordinator, hostId: string, known: VmRow): void {
+  if (known.migratingToHostId === hostId) known.migratingToHostId = null
+  if (known.hostId !== hostId || known.status === 'down') return
+  const isNewer = known.observedGeneration < known.generation
+  Object.assign(known, { status: 'down', hostId: null, ...(!isNewer && { exitReason: 'lost' }) })
+  world.tell(`${name}: ${known.id} disappeared from ${hostId}`)
+}
