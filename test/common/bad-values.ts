@@ -20,15 +20,39 @@ const mostDepth = 4
 
 /** All unary methods of a package, with one sound looking request and every way to spoil a field of it. */
 export function* badRequests(packageName: string): Generator<BadRequest> {
+  const seen = new Set<string>()
   for (const type of readRegistry(descriptorSet)) {
     if (type.kind !== 'service' || !type.typeName.startsWith(`${packageName}.`)) continue
-    for (const method of type.methods) if (method.methodKind === 'unary') yield* spoilt(method)
+    for (const method of type.methods) if (method.methodKind === 'unary') yield* spoilt(method, seen)
   }
 }
 
-function* spoilt(method: DescMethod): Generator<BadRequest> {
+const secretName = /password|secret|token|ticket|private/i
+
+/** All unary methods of a package that take a secret, with a canary in its place. */
+export function* secretRequests(packageName: string, canary: string): Generator<BadRequest> {
+  for (const type of readRegistry(descriptorSet)) {
+    if (type.kind !== 'service' || !type.typeName.startsWith(`${packageName}.`)) continue
+    for (const method of type.methods.filter(({ methodKind }) => methodKind === 'unary')) {
+      for (const { names, field } of fieldsOf(method.input)) {
+        const isSecret = names.some(name => secretName.test(name)) && field.localName !== 'pageToken'
+        const value = field.fieldKind === 'map' ? { password: canary } : canary
+        if (!isSecret || (field.fieldKind !== 'map' && field.scalar !== ScalarType.STRING)) continue
+        const request = base(method.input)
+        put(request, names, value, method.input)
+        yield { path: `/${type.typeName}/${method.name}`, field: names.join('.'), what: 'a canary', request }
+      }
+    }
+  }
+}
+
+/** A message that several methods take is spoilt in one of them. */
+function* spoilt(method: DescMethod, seen: Set<string>): Generator<BadRequest> {
   const path = `/${method.parent.typeName}/${method.name}`
   for (const [index, { names, field }] of [...fieldsOf(method.input)].entries()) {
+    const name = `${field.parent.typeName}.${field.localName}`
+    if (seen.has(name)) continue
+    seen.add(name)
     for (const [what, value] of badValues(field, index)) {
       const request = base(method.input)
       put(request, names, value, method.input)
@@ -44,6 +68,9 @@ function* fieldsOf(message: DescMessage, names: string[] = []): Generator<At> {
   for (const field of message.fields) {
     const own = [...names, field.localName]
     yield { names: own, field }
+    if (field.fieldKind === 'list' && field.listKind === 'message' && own.length < mostDepth) {
+      yield* fieldsOf(field.message, own)
+    }
     if (field.fieldKind === 'message' && own.length < mostDepth && !isTime(field)) {
       yield* fieldsOf(field.message, own)
     }
@@ -122,4 +149,9 @@ function put(message: Message, names: string[], value: unknown, type: DescMessag
   for (const member of field?.oneof?.fields ?? []) if (member !== field) delete message[member.localName]
   if (rest.length === 0) message[name] = value
   else if (field?.fieldKind === 'message') put((message[name] ??= {}) as Message, rest, value, field.message)
+  else if (field?.fieldKind === 'list' && field.listKind === 'message') {
+    const [first = base(field.message)] = (message[name] ?? []) as Message[]
+    message[name] = [first]
+    put(first, rest, value, field.message)
+  }
 }

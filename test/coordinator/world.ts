@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pino } from 'pino'
+import { pino, type Logger } from 'pino'
 import { RpcClient, type Method } from '../../common/client.js'
 import { systemClock } from '../../common/clock.js'
 import { within } from '../../common/deadline.js'
@@ -24,10 +24,10 @@ export const failure = async (work: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error
   )
 
-const log = pino({ level: process.env['TEST_LOG'] ?? 'silent' })
+const quiet = pino({ level: process.env['TEST_LOG'] ?? 'silent' })
 
 /** A whole coordinator with both doors, on files and ports of its own; all of it ends with the test. */
-export async function coordinatorWorld(t: Tap, given: Record<string, unknown> = {}) {
+export async function coordinatorWorld(t: Tap, given: Record<string, unknown> = {}, log: Logger = quiet) {
   const folder = mkdtempSync(join(tmpdir(), 'drover-coordinator-'))
   const config: CoordinatorConfig = checkConfig({
     ...{ listen: '127.0.0.1:0', state_directory: `${folder}/state`, backup_directory: `${folder}/backups` },
