@@ -11,7 +11,7 @@ export type VolumePort = {
     storageDomainId: string,
     place: { imageId: string; volumeId: string },
     signal: AbortSignal
-  ): Promise<Array<{ path: string; format: 'raw' | 'qcow2'; hasDirectIo: boolean }>>
+  ): Promise<Array<{ kind?: 'file' | 'block'; path: string; format: 'raw' | 'qcow2'; hasDirectIo: boolean }>>
   tearDown(storageDomainId: string, imageId: string, signal: AbortSignal): Promise<void>
   leasesPath(storageDomainId: string): string
 }
@@ -65,7 +65,7 @@ export class Disks {
       isCdrom: disk.cdrom,
       isReadOnly: disk.readOnly,
       slot: disk.slot,
-      chain: chain.map(({ path, format }) => ({ kind: 'file', path, format })),
+      chain: chain.map(({ kind = 'file', path, format }) => ({ kind, path, format })),
       hasDirectIo: chain.every(volume => volume.hasDirectIo)
     }
   }

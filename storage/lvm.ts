@@ -58,10 +58,13 @@ export class Lvm {
     const { run, log, hasDriver } = this.#options
     const config = command.kind === 'movePv' ? lvmConfigWithoutPolld : lvmConfig
     const options = { devices: this.#devices, driver: hasDriver, config: withoutAio(config) }
-    const [program = '', ...args] = lvmArguments(command, options)
+    const args = lvmArguments(command, options)
     try {
       const limit = AbortSignal.timeout(command.kind === 'movePv' ? longest * 60 : longest)
-      const { stderr } = await run(program, args, limit, { env: lvmEnvironment })
+      // When sanlock kills this process because it lost the role, LVM may not write a moment longer either.
+      const { stderr } = await run('setpriv', ['--pdeathsig', 'KILL', ...args], limit, {
+        env: lvmEnvironment
+      })
       const odd = stderr.split('\n').filter(line => line.trim() !== '' && !expected.test(line))
       if (odd.length > 0) log.warn({ lvm: command.kind, said: odd.slice(0, 10) }, 'LVM warned')
     } catch (cause) {

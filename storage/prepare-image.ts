@@ -9,6 +9,8 @@ import { verifyChain } from './verify-chain.js'
 
 export type PrepareImage = Place
 export type PreparedVolume = Place & {
+  /** QEMU has to be told what it opens. */
+  kind: 'file' | 'block'
   path: string
   format: VolumeFormat
   capacity: Bytes
@@ -41,6 +43,7 @@ export async function prepareImage(
     return chain.map(({ volumeId, metadata }) => ({
       imageId: metadata.imageId,
       volumeId,
+      kind: volumes.onBlock ? 'block' : 'file',
       path: `${directory}/${volumeId}`,
       format: metadata.format,
       capacity: metadata.capacity,
