@@ -116,11 +116,23 @@ export async function installMigrationCertificates(
   certificates: Certificates
 ): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o755 })
+  const gid = await groupOfQemu()
   // QEMU checks its own certificate alone, without the chain behind it: the issuing CA must be among the trusted ones.
   const issuers = certificates.certificate.slice(firstOf(certificates.certificate).length)
   await writeDurably(`${folder}/ca-cert.pem`, `${issuers.trimStart()}${certificates.trust}`, 0o644)
   for (const role of ['server', 'client']) {
     await writeDurably(`${folder}/${role}-cert.pem`, certificates.certificate, 0o644)
-    await writeDurably(`${folder}/${role}-key.pem`, certificates.key, 0o640)
+    await writeDurably(`${folder}/${role}-key.pem`, certificates.key, 0o640, gid)
   }
+}
+
+// Debian's name, and that of others.
+const qemuGroups = ['libvirt-qemu', 'qemu']
+
+/** QEMU reads the key itself, and does not run as root. Null where it has no group: then it does. */
+export async function groupOfQemu(file = '/etc/group'): Promise<number | null> {
+  const lines = ((await readIfThere(file)) ?? '').split('\n').map(line => line.split(':'))
+  const found = qemuGroups.flatMap(name => lines.filter(([group]) => group === name))
+  const gid = Number(found[0]?.[2])
+  return Number.isSafeInteger(gid) && gid > 0 ? gid : null
 }

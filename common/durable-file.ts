@@ -2,10 +2,16 @@ import { open, readFile, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /** Replaces a small file whole or not at all: temporary file, fsync, rename, fsync of the directory. */
-export async function writeDurably(path: string, content: string | Buffer, mode = 0o600): Promise<void> {
+export async function writeDurably(
+  path: string,
+  content: string | Buffer,
+  mode = 0o600,
+  gid: number | null = null
+): Promise<void> {
   const temporary = `${path}.new`
   const file = await open(temporary, 'w', mode)
   try {
+    if (gid !== null) await file.chown(process.getuid?.() ?? 0, gid)
     // The mode that is meant, whatever the umask of the service takes away.
     await file.chmod(mode)
     await file.writeFile(content)

@@ -25,7 +25,7 @@ export function hostMessage(reader: Reader, host: Host, now: HostNow) {
     clusterId: host.clusterId,
     address: host.address,
     status: enumOf('HOST_STATUS', host.status),
-    problem: host.problem || host.missing,
+    problem: host.problem || host.missing || unheard(host),
     sanlockHostId: host.sanlockHostId,
     hostGeneration: String(host.generation),
     powerManagement: { enabled: power.isEnabled, devices },
@@ -33,8 +33,15 @@ export function hostMessage(reader: Reader, host: Host, now: HostNow) {
     stats: now.stats(id),
     runningVms: vmsOn(reader, id),
     lastSeen: wireTimeOrNull(now.lastHeard(id) ?? host.lastSeen),
+    ...{ keepsPower: host.keepsPower === 1, rested: host.rested === 1 },
     certificateExpires: wireTimeOrNull(certificate?.notAfter ?? null),
     etag: etagOf(host),
     created: wireTime(host.created)
   }
 }
+
+/** It was enrolled, and nothing came of it yet: the next step is on that host. */
+const unheard = ({ status, address }: Host) =>
+  status === 'initializing'
+    ? `enrolled, and not heard of yet: drover-agent must run there and be reachable at ${address}`
+    : ''

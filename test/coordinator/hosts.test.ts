@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { Fault } from '../../common/fault.js'
+import { hostMessage } from '../../coordinator/services/host-message.js'
 import { host } from '../../coordinator/store/hosts.js'
 import { insertVm, vmOrNull } from '../../coordinator/store/vms.js'
 import { agentServices, coordinatorServices } from '../../proto/load.js'
@@ -224,3 +225,13 @@ t.test(
     t.ok(Number(records) > 0)
   }
 )
+
+t.test('a host that is enrolled and was never heard says what to do', async t => {
+  const world = await coordinatorWorld(t)
+  const agent = await world.addHost(await world.createCluster(), 'a')
+  const known = host(world.read, agent.hostId)
+  const now = { stats: () => null, lastHeard: () => null }
+  const shown = (status: 'initializing' | 'up') => hostMessage(world.read, { ...known, status }, now).problem
+  t.match(shown('initializing'), /not heard of yet: drover-agent must run there and be reachable at .*:\d+/)
+  t.equal(shown('up'), '')
+})

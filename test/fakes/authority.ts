@@ -63,14 +63,18 @@ export async function authority(name = 'test authority') {
   }
 
   /** A certificate for the key of a request (PKCS #10, DER), as the coordinator makes one. */
-  async function sign(request: Uint8Array, uri: string): Promise<string> {
+  async function sign(
+    request: Uint8Array,
+    uri: string,
+    notAfter = new Date(Date.now() + day)
+  ): Promise<string> {
     const { publicKey } = new Pkcs10CertificateRequest(Buffer.from(request))
     const certificate = await X509CertificateGenerator.create({
       serialNumber: `0${randomBytes(7).toString('hex')}1`,
       subject: 'CN=renewed',
       issuer: root.subject,
       notBefore: new Date(Date.now() - day / 2),
-      notAfter: new Date(Date.now() + day),
+      notAfter,
       signingAlgorithm: algorithm,
       publicKey,
       signingKey: keys.privateKey,

@@ -1,11 +1,18 @@
-import { status } from '@grpc/grpc-js'
+import { credentials, status } from '@grpc/grpc-js'
 import { X509Certificate } from 'node:crypto'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
+import { chmod, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { connect } from 'node:tls'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { identityUri } from '../../../common/identity.js'
-import type { Refused } from './client.js'
+import { AgentClient, type Refused } from './client.js'
 import { cluster, stamped, type ClusterHost } from './cluster.js'
+
+t.setTimeout(280_000)
 
 const house = await cluster(1)
 t.teardown(() => house[Symbol.asyncDispose]())
@@ -40,6 +47,29 @@ t.test('a certificate is renewed with a new key, and no connection is dropped', 
   )
 })
 
+t.test("QEMU's user can read the key for migrations, and nobody else's can", async t => {
+  const [folder, key] = [join(world.root, 'pki'), join(world.root, 'pki/server-key.pem')]
+  const { mode } = await stat(key)
+  t.equal(mode & 0o777, 0o640)
+  // The test's own directories are closed to others.
+  for (const path of [world.root, folder]) await chmod(path, 0o755)
+  const readBy = (user: string) =>
+    promisify(execFile)('setpriv', [
+      '--reuid',
+      user,
+      '--regid',
+      user === 'nobody' ? 'nogroup' : user,
+      '--init-groups',
+      'cat',
+      key
+    ]).then(
+      ({ stdout }) => stdout.includes('PRIVATE KEY'),
+      () => false
+    )
+  t.equal(await readBy('libvirt-qemu'), true)
+  t.equal(await readBy('nobody'), false)
+})
+
 t.test('a certificate for another key is refused, and the old one stays', async t => {
   const before = await shownSerial()
   await coordinator.mutate('host', 'BeginCertificateRenewal', stamped({}))
@@ -51,6 +81,68 @@ t.test('a certificate for another key is refused, and the old one stays', async 
   t.match(error, { code: status.INVALID_ARGUMENT, fields: ['certificate_pem'] })
   t.equal(await shownSerial(), before)
 })
+
+const soon = () => new Date(Date.now() + 4000)
+const secure = (own: { key: string; certificate: string } | null) =>
+  credentials.createSsl(
+    Buffer.from(house.root.trust),
+    own && Buffer.from(own.key),
+    own && Buffer.from(own.certificate),
+    { checkServerIdentity: () => undefined }
+  )
+async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    if (await isSo()) return
+    await setTimeout(100)
+  }
+  throw new Error(`never: ${what}`)
+}
+
+t.test(
+  'a caller whose certificate ends is refused from then on, over the connection that it has',
+  async t => {
+    const uris = [identityUri(house.installation, 'COORDINATOR', '22222222-2222-4222-8222-222222222222')]
+    const client = new AgentClient(address, secure(await house.root.issue({ uris, notAfter: soon() })))
+    t.equal((await client.call('host', 'GetHost'))['hostId'], hostId)
+    await until('refused', () =>
+      client.call('host', 'GetHost', {}, 5).then(
+        () => false,
+        ({ code }: Refused) => code === status.UNAUTHENTICATED
+      )
+    )
+    client.close()
+    t.equal((await coordinator.call('host', 'GetHost'))['hostId'], hostId, 'others are not meant')
+  }
+)
+
+t.test(
+  'a host whose certificate has ended is not believed, runs on, and takes a new one without a restart',
+  async t => {
+    const { csr } = await coordinator.mutate('host', 'BeginCertificateRenewal', stamped({}))
+    const certificatePem = await house.root.sign(csr, own, soon())
+    const trustPem = house.root.trust
+    await coordinator.mutate('host', 'CompleteCertificateRenewal', stamped({ certificatePem, trustPem }))
+    const ruler = { uris: [identityUri(house.installation, 'COORDINATOR', house.installation)] }
+    const asked = async () => {
+      const client = new AgentClient(address, secure(await house.root.issue(ruler)))
+      const answer = await client.call('host', 'GetHost', {}, 3).then(
+        () => status.OK,
+        ({ code }: Refused) => code
+      )
+      client.close()
+      return answer
+    }
+    await until('not believed', async () => (await asked()) !== status.OK)
+    t.equal((await world.client.call('host', 'GetHost'))['hostId'], hostId, 'the local door is open')
+
+    // What `drover-agent recover` leaves: a new certificate with its key.
+    const fresh = await house.root.issue({ uris: [own], addresses: ['127.0.0.1'] })
+    const tls = join(world.root, 'state/tls')
+    await writeFile(join(tls, 'host.key'), fresh.key)
+    await writeFile(join(tls, 'host.pem'), fresh.certificate)
+    await until('believed again', async () => (await asked()) === status.OK)
+  }
+)
 
 t.test('a welcome sets generation and peers; one for an earlier life is refused', async t => {
   const welcome = (hostGeneration: string, coordinatorEpoch = '4') =>
