@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { addCompletion } from './completion.js'
 import { exitCodes, exitCodeTexts } from './exit-codes.js'
 import { addGrpc } from './grpc/command.js'
+import { addAffinityGroup } from './nouns/affinity-group.js'
 import { addAudit } from './nouns/audit.js'
 import { addCluster } from './nouns/cluster.js'
 import { addCoordinator } from './nouns/coordinator.js'
@@ -11,6 +12,8 @@ import { addEvent } from './nouns/event.js'
 import { addHost } from './nouns/host.js'
 import { addImage } from './nouns/image.js'
 import { addJob } from './nouns/job.js'
+import { addPolicy } from './nouns/policy.js'
+import { addQuota } from './nouns/quota.js'
 import { addSnapshot } from './nouns/snapshot.js'
 import { addStorageDomain } from './nouns/storage-domain.js'
 import { addTemplate } from './nouns/template.js'
@@ -53,6 +56,9 @@ export function buildProgram(): Command {
     addSnapshot,
     addHost,
     addCluster,
+    addPolicy,
+    addAffinityGroup,
+    addQuota,
     addStorageDomain
   ])
     add(program)

@@ -1,8 +1,12 @@
 import { coordinatorServices as services } from '../proto/load.js'
+import type { AffinityGroup__Output as AffinityGroup } from '../proto/generated/types/drover/v1/AffinityGroup.js'
 import type { Cluster__Output as Cluster } from '../proto/generated/types/drover/v1/Cluster.js'
 import type { Disk__Output as Disk } from '../proto/generated/types/drover/v1/Disk.js'
 import type { Host__Output as Host } from '../proto/generated/types/drover/v1/Host.js'
 import type { Job__Output as Job } from '../proto/generated/types/drover/v1/Job.js'
+import type { ListAffinityGroupsResponse__Output as AffinityGroups } from '../proto/generated/types/drover/v1/ListAffinityGroupsResponse.js'
+import type { ListPlacementPoliciesResponse__Output as Policies } from '../proto/generated/types/drover/v1/ListPlacementPoliciesResponse.js'
+import type { ListQuotasResponse__Output as Quotas } from '../proto/generated/types/drover/v1/ListQuotasResponse.js'
 import type { ListClustersResponse__Output as Clusters } from '../proto/generated/types/drover/v1/ListClustersResponse.js'
 import type { ListDisksResponse__Output as Disks } from '../proto/generated/types/drover/v1/ListDisksResponse.js'
 import type { ListHostsResponse__Output as Hosts } from '../proto/generated/types/drover/v1/ListHostsResponse.js'
@@ -11,6 +15,8 @@ import type { ListSnapshotsResponse__Output as Snapshots } from '../proto/genera
 import type { ListStorageDomainsResponse__Output as StorageDomains } from '../proto/generated/types/drover/v1/ListStorageDomainsResponse.js'
 import type { ListTemplatesResponse__Output as Templates } from '../proto/generated/types/drover/v1/ListTemplatesResponse.js'
 import type { ListVmsResponse__Output as Vms } from '../proto/generated/types/drover/v1/ListVmsResponse.js'
+import type { PlacementPolicy__Output as Policy } from '../proto/generated/types/drover/v1/PlacementPolicy.js'
+import type { Quota__Output as Quota } from '../proto/generated/types/drover/v1/Quota.js'
 import type { Snapshot__Output as Snapshot } from '../proto/generated/types/drover/v1/Snapshot.js'
 import type { StorageDomain__Output as StorageDomain } from '../proto/generated/types/drover/v1/StorageDomain.js'
 import type { Template__Output as Template } from '../proto/generated/types/drover/v1/Template.js'
@@ -20,6 +26,12 @@ import type { Resource } from './resource.js'
 import { formatEnum, formatSize, formatTime } from './units.js'
 
 // What each kind of object looks like in lists, and how it is asked for by id or name.
+
+const reservationText = ({ haReservedHosts, haReservation }: Cluster) => {
+  if (haReservedHosts === 0) return ''
+  if (!haReservation) return 'not looked at yet'
+  return haReservation.ok ? `kept (${haReservedHosts})` : 'NOT KEPT'
+}
 
 export const clusters: Resource<Cluster, Clusters> = {
   noun: 'cluster',
@@ -31,13 +43,102 @@ export const clusters: Resource<Cluster, Clusters> = {
   name: cluster => cluster.name,
   filterFields: 'name',
   orderFields: 'name, created',
+  refers: ['policy'],
   columns: [
     ['NAME', cluster => cluster.name],
     ['CPU MODEL', cluster => cluster.cpuModel || '(host)'],
+    ['POLICY', (cluster, names) => names('policy', cluster.policyId)],
+    ['HA RESERVATION', reservationText],
     ['FENCING', cluster => (cluster.ha?.fencingEnabled ? 'on' : 'off')],
     ['ID', cluster => cluster.clusterId],
     ['DESCRIPTION', cluster => cluster.description]
   ]
+}
+
+export const policies: Resource<Policy, Policies> = {
+  noun: 'policy',
+  plural: 'policies',
+  list: services.placementPolicy.ListPlacementPolicies,
+  items: page => page.placementPolicies,
+  get: (session, placementPolicyId) =>
+    session.call(services.placementPolicy.GetPlacementPolicy, { placementPolicyId }),
+  id: policy => policy.placementPolicyId,
+  name: policy => policy.name,
+  filterFields: 'name',
+  orderFields: 'name, created',
+  columns: [
+    ['NAME', policy => policy.name],
+    ['BUILT IN', policy => (policy.builtIn ? 'yes' : '')],
+    ['BALANCER', policy => policy.balancer],
+    ['SELECTOR', policy => policy.selector],
+    ['WEIGHTS', policy => factorsText(policy.weights)],
+    ['ID', policy => policy.placementPolicyId]
+  ]
+}
+
+const factorsText = (weights: Record<string, number>) =>
+  Object.entries(weights)
+    .map(([name, factor]) => `${name}=${factor}`)
+    .join(' ')
+
+export const affinityGroups: Resource<AffinityGroup, AffinityGroups> = {
+  noun: 'affinity-group',
+  plural: 'affinity groups',
+  list: services.affinityGroup.ListAffinityGroups,
+  items: page => page.affinityGroups,
+  get: (session, affinityGroupId) =>
+    session.call(services.affinityGroup.GetAffinityGroup, { affinityGroupId }),
+  id: group => group.affinityGroupId,
+  name: group => group.name,
+  filterFields: 'name, cluster_id',
+  orderFields: 'name, created',
+  refers: ['cluster'],
+  columns: [
+    ['NAME', group => group.name],
+    ['CLUSTER', (group, names) => names('cluster', group.clusterId)],
+    ['VMS', group => ruleText(group.vmRule, group.vmEnforcing)],
+    ['HOSTS', group => ruleText(group.hostRule, group.hostEnforcing)],
+    ['PRIORITY', group => String(group.priority)],
+    ['MEMBERS', group => String(group.vmIds.length)],
+    ['BROKEN', group => String(group.broken.length || '')],
+    ['ID', group => group.affinityGroupId]
+  ]
+}
+
+const ruleText = (rule: string, isEnforcing: boolean) => {
+  const word = formatEnum(rule, 'AFFINITY_RULE')
+  return word === 'none' || word === '' ? '' : `${word}${isEnforcing ? ' (hard)' : ''}`
+}
+
+export const quotas: Resource<Quota, Quotas> = {
+  noun: 'quota',
+  plural: 'quotas',
+  list: services.quota.ListQuotas,
+  items: page => page.quotas,
+  get: (session, quotaId) => session.call(services.quota.GetQuota, { quotaId }),
+  id: quota => quota.quotaId,
+  name: quota => quota.name,
+  filterFields: 'name',
+  orderFields: 'name, created',
+  columns: [
+    ['NAME', quota => quota.name],
+    ['CONSUMERS', quota => quota.consumers.join(' ')],
+    ['LIMITS', quota => String(quota.limits.length)],
+    ['USED', quota => quota.limits.map(useText).join('; ')],
+    ['ID', quota => quota.quotaId]
+  ]
+}
+
+function useText(limit: Quota['limits'][number]): string {
+  const parts: string[] = []
+  if (limit._vcpus !== undefined) parts.push(`${limit.usedVcpus}/${limit.vcpus} CPUs`)
+  if (limit._memoryBytes !== undefined) {
+    parts.push(`${formatSize(limit.usedMemoryBytes)}/${formatSize(limit.memoryBytes ?? '0')}`)
+  }
+  if (limit._storageBytes !== undefined) {
+    parts.push(`${formatSize(limit.usedStorageBytes)}/${formatSize(limit.storageBytes ?? '0')} of disks`)
+  }
+  return parts.join(', ')
 }
 
 export const hosts: Resource<Host, Hosts> = {

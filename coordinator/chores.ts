@@ -2,6 +2,7 @@ import type { Clock } from '../common/clock.js'
 import type { Logger } from '../common/log.js'
 import { seconds } from '../common/units.js'
 import type { Agents } from './agents.js'
+import type { ClusterLoop } from './cluster-loop.js'
 import type { CoordinatorConfig } from './config.js'
 import type { Leadership } from './leadership.js'
 import type { Observer } from './observe.js'
@@ -26,6 +27,7 @@ export type ChoresOptions = {
   denied: Denied
   ca: CertificateAuthority
   own: OwnIdentity
+  clusterLoop: ClusterLoop
   clock: Clock
   log: Logger
   /** The doors use the new certificates. */
@@ -58,6 +60,11 @@ export function chores(options: ChoresOptions): Chore[] {
         if (isRevoked) denied.refresh(store.read)
         if (adoptedEpoch !== null) leadership.reignAgain(adoptedEpoch)
       }
+    },
+    {
+      name: 'look after clusters',
+      every: seconds(config.cluster_seconds),
+      work: () => options.clusterLoop.run()
     },
     { name: 'forget what is old', every: seconds(3600), work: () => forgetOld(store, config, clock) },
     {

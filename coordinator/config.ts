@@ -46,6 +46,12 @@ export const coordinatorSettings = {
     'Life of the certificates of hosts; renewed after two thirds of it.'
   ),
   token_seconds: number(3600, 10, 86_400, 'Life of an enrolment token.'),
+  cluster_seconds: number(
+    60,
+    1,
+    3600,
+    'How often clusters are looked after: broken affinity, balance, power saving, reservation.'
+  ),
   event_days: number(90, 1, 3650, 'How long events are kept.'),
   audit_days: number(730, 1, 36_500, 'How long audit records are kept.'),
   job_days: number(30, 1, 3650, 'How long finished jobs are kept.')

@@ -12,6 +12,7 @@ import { Agents } from './agents.js'
 import { AuditTrail } from './audit-trail.js'
 import { ChangeLog } from './change-log.js'
 import { chores } from './chores.js'
+import { ClusterLoop } from './cluster-loop.js'
 import type { CoordinatorConfig } from './config.js'
 import { HostPower } from './ha/fencing/host-power.js'
 import { Ha } from './ha/ha.js'
@@ -23,7 +24,6 @@ import { Notify } from '../common/notify.js'
 import { Observer } from './observe.js'
 import { registerJobs } from './register-jobs.js'
 import { runAudit } from './run-audit.js'
-import { clusterService } from './services/cluster.js'
 import { coordinatorService, type About } from './services/coordinator.js'
 import { enrolmentService } from './services/enrolment.js'
 import { eventService } from './services/event.js'
@@ -141,7 +141,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     audit: trail.audit
   })
   server
-    .add(coordinatorServices.cluster, clusterService(lists, mutations))
+    .add(coordinatorServices.cluster, withJobs.cluster)
+    .add(coordinatorServices.placementPolicy, withJobs.placementPolicy)
+    .add(coordinatorServices.affinityGroup, withJobs.affinityGroup)
+    .add(coordinatorServices.quota, withJobs.quota)
     .add(
       coordinatorServices.host,
       hostService({ lists, mutations, enrolment, denied, secrets, now, place, jobs: hostVerbs })
@@ -174,12 +177,14 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   const tlsPort = await server.listenTls({ host, port, certificates: own.certificates, allowAnonymous: true })
   observer.tend()
   jobs.start()
+  const clusterLoop = new ClusterLoop({ store, jobs, loads: measured, isHeard, clock, log })
   const loops = [
     ha.run(end.signal),
     hostStorage.run(end.signal),
     keepUp(
       chores({
         ...{ config, store, leadership, agents, observer, enrolment, denied, ca, own, clock, log },
+        clusterLoop,
         reload: () => server.reload(own.certificates)
       }),
       clock,

@@ -2,8 +2,12 @@ import type { Agents } from './agents.js'
 import { consoleOn, uploadTo } from './host-streams.js'
 import type { AllJobs } from './jobs/kinds.js'
 import type { Loads } from './jobs/world.js'
+import { affinityGroupService } from './services/affinity-group.js'
+import { clusterService } from './services/cluster.js'
 import { diskService } from './services/disk.js'
 import { hostJobs } from './services/host-jobs.js'
+import { placementPolicyService } from './services/placement-policy.js'
+import { quotaService } from './services/quota.js'
 import { jobService } from './services/job.js'
 import type { Lists } from './services/list.js'
 import type { VmStatsOf } from './services/messages.js'
@@ -34,6 +38,10 @@ export function jobServices({ mutations, lists, jobs, agents, ...rest }: JobServ
     snapshot: snapshotService(workshop, lists),
     storageDomain: storageDomainService(workshop, lists, agents),
     job: jobService(lists, mutations, jobs),
+    cluster: clusterService(lists, workshop, rest.loads),
+    placementPolicy: placementPolicyService(lists, mutations),
+    affinityGroup: affinityGroupService(lists, mutations),
+    quota: quotaService(lists, mutations),
     host: hostJobs(workshop)
   }
 }

@@ -1,11 +1,12 @@
 import type { Command } from 'commander'
 import { coordinatorServices } from '../../proto/load.js'
 import { json } from '../print.js'
-import { addReading, idOf } from '../resource.js'
-import { clusters } from '../resources.js'
-import { withSession } from '../session.js'
+import { addReading, idOf, optionalIdOf } from '../resource.js'
+import { clusters, policies } from '../resources.js'
+import { withSession, type Session } from '../session.js'
 import { integer } from '../units.js'
 import { changes } from '../update.js'
+import { addPlans } from './cluster-plans.js'
 
 const service = coordinatorServices.cluster
 
@@ -16,6 +17,8 @@ type Options = {
   silence?: number
   fencing?: boolean
   startGrace?: number
+  policy?: string
+  haReserve?: number
 }
 
 export function addCluster(program: Command): void {
@@ -26,7 +29,7 @@ export function addCluster(program: Command): void {
     .addHelpText('after', '\nExample:\n  drover cluster create main --silence 60 --fencing')
     .action(
       withSession(async (session, name: string, options: Options) => {
-        const cluster = { ...wire(options), name }
+        const cluster = { ...(await wire(session, options)), name }
         const created = await session.call(service.CreateCluster, { requestId: session.requestId(), cluster })
         session.out.print(
           session.options.json ? json(created) : `created cluster ${created.name} (${created.clusterId})`
@@ -46,9 +49,11 @@ export function addCluster(program: Command): void {
           cpuModel: 'cpu_model',
           silence: 'ha.silence_seconds',
           fencing: 'ha.fencing_enabled',
-          startGrace: 'ha.start_grace_seconds'
+          startGrace: 'ha.start_grace_seconds',
+          policy: 'policy_id',
+          haReserve: 'ha_reserved_hosts'
         })
-        const after = { ...wire(options), clusterId: before.clusterId, etag: before.etag }
+        const after = { ...(await wire(session, options)), clusterId: before.clusterId, etag: before.etag }
         const updated = await session.call(service.UpdateCluster, {
           requestId: session.requestId(),
           cluster: after,
@@ -57,6 +62,7 @@ export function addCluster(program: Command): void {
         session.out.print(session.options.json ? json(updated) : `changed cluster ${updated.name}`)
       })
     )
+  addPlans(noun)
   noun
     .command('delete')
     .argument('<CLUSTER>', 'id or name')
@@ -84,22 +90,31 @@ function withOptions(command: Command): Command {
       'time after the start of the coordinator without fencing (default 300)',
       integer(0, 3600)
     )
+    .option('--policy <POLICY>', 'by which VMs are placed and moved, id or name; see `drover policy list`')
+    .option('--ha-reserve <N>', 'hosts that may be lost with all HA VMs restarted (0 is off)', integer(0, 8))
     .option('--fencing', 'use power fencing')
     .option('--no-fencing', 'do not use power fencing')
 }
 
-function wire({
-  name = '',
-  description = '',
-  cpuModel = '',
-  silence = 0,
-  fencing = false,
-  startGrace = 0
-}: Options) {
+async function wire(
+  session: Session,
+  {
+    name = '',
+    description = '',
+    cpuModel = '',
+    silence = 0,
+    fencing = false,
+    startGrace = 0,
+    policy,
+    haReserve = 0
+  }: Options
+) {
   return {
     name,
     description,
     cpuModel,
+    policyId: await optionalIdOf(session, policies, policy),
+    haReservedHosts: haReserve,
     ha: { silenceSeconds: silence, fencingEnabled: fencing, startGraceSeconds: startGrace }
   }
 }

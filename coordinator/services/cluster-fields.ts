@@ -1,4 +1,6 @@
 import type { Fields } from '../../common/fields.js'
+import { integerRule } from '../../common/rules.js'
+import type { PolicySchedule } from '../power-saver/schedule.js'
 import { objectName, objectNameWords } from './vm-fields.js'
 
 // What clients may say about clusters, read from the wire.
@@ -57,6 +59,27 @@ export const readHaPolicy = (fields: Fields): Ha => ({
   skipFencingWhileLeaseLives: fields.bool('skipFencingWhileLeaseLives') ? 1 : 0,
   startGraceSeconds: fields.integerOr('startGraceSeconds', 300, 0, 3600)
 })
+
+const policyWords = 'must be the name of a built-in policy or the id of another'
+
+/** A policy that exists is looked for in the transaction. */
+export const readPolicyId = (fields: Fields) =>
+  fields.optionalMatching(
+    'policyId',
+    /^([a-z_]{1,40}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/,
+    policyWords
+  ) ?? 'none'
+
+export const readHaReservedHosts = (fields: Fields) => fields.integer('haReservedHosts', 0, 8)
+
+export const readSchedules = (fields: Fields): PolicySchedule[] =>
+  fields.list('schedules', 32, it => ({
+    weekdays: it.each('weekdays', 7, integerRule(0, 6)),
+    beginMinute: it.integer('beginMinute', 0, 1439),
+    endMinute: it.integer('endMinute', 0, 1439),
+    hostsInReserve: it.integer('hostsInReserve', 0, 250),
+    switchesHosts: it.bool('switchesHosts')
+  }))
 
 export const readClusterCpuModel = (fields: Fields) =>
   fields.optionalMatching('cpuModel', /^[A-Za-z0-9_.-]{1,64}$/, 'must be the name of a CPU model') ?? ''

@@ -3,25 +3,40 @@ import { unary } from '../../common/rpc.js'
 import type { Handlers } from '../../common/server.js'
 import type { ClusterServiceDefinition } from '../../proto/generated/types/drover/v1/ClusterService.js'
 import { throwIfClaimed } from '../store/claims.js'
-import { cluster, deleteCluster, insertCluster, updateCluster, type Cluster } from '../store/clusters.js'
+import type { ReservationState } from '../cluster-loop.js'
+import type { Loads } from '../jobs/world.js'
+import type { PolicySchedule } from '../power-saver/schedule.js'
+import {
+  cluster,
+  deleteCluster,
+  insertCluster,
+  noteCluster,
+  updateCluster,
+  type Cluster
+} from '../store/clusters.js'
 import { etagOf, throwIfStaleEtag } from '../store/etag.js'
 import { addEvent } from '../store/events.js'
 import { resolveId, throwIfIdTaken, throwIfNameTaken } from '../store/names.js'
-import { sql } from '../store/query.js'
+import { policyOf } from '../store/policies.js'
+import { parsed, parsedOrNull, sql } from '../store/query.js'
 import { wireTime } from '../wire.js'
 import {
   readClusterCpuModel,
   readDescription,
   readEtag,
   readHaPolicy,
+  readHaReservedHosts,
   readObjectName,
   readOwnId,
+  readPolicyId,
+  readSchedules,
   readScheduling,
   standardHa,
   standardScheduling
 } from './cluster-fields.js'
 import type { Lists, ListSpec } from './list.js'
-import type { Mutations } from './mutation.js'
+import { clusterPlans } from './cluster-plan.js'
+import type { Workshop } from './ordered-job.js'
 
 export const clusterMessage = (row: Cluster) => ({
   clusterId: row.id,
@@ -41,9 +56,20 @@ export const clusterMessage = (row: Cluster) => ({
     skipFencingWhileLeaseLives: row.skipFencingWhileLeaseLives === 1,
     startGraceSeconds: row.startGraceSeconds
   },
+  ...{ policyId: row.policyId, haReservedHosts: row.haReservedHosts },
+  haReservation: reservationMessage(row),
+  schedules: parsed<PolicySchedule[]>(row.schedulesJson).map(({ weekdays, ...schedule }) => {
+    return { ...schedule, weekdays: [...weekdays] }
+  }),
   etag: etagOf(row),
   created: wireTime(row.created)
 })
+
+function reservationMessage({ haReservedHosts, reservationJson }: Cluster) {
+  const state = parsedOrNull<ReservationState>(reservationJson)
+  if (haReservedHosts === 0 || !state) return null
+  return { ok: state.isKept, reason: state.reason, checked: wireTime(state.checked) }
+}
 
 const spec: ListSpec = {
   filters: { name: { column: 'name', kind: 'text' } },
@@ -66,19 +92,29 @@ const maskPaths = [
   'ha.fencing_enabled',
   'ha.status_gap_seconds',
   'ha.skip_fencing_while_lease_lives',
-  'ha.start_grace_seconds'
+  'ha.start_grace_seconds',
+  'policy_id',
+  'ha_reserved_hosts',
+  'schedules'
 ] as const
 type MaskPath = (typeof maskPaths)[number]
 
-export function clusterService(lists: Lists, mutations: Mutations): Handlers<ClusterServiceDefinition> {
+export function clusterService(
+  lists: Lists,
+  workshop: Workshop,
+  loads: Loads
+): Handlers<ClusterServiceDefinition> {
+  const { mutations } = workshop
   const { store, clock } = mutations
   return {
+    ...clusterPlans(workshop, loads),
     createCluster: unary({
       check: fields => ({
         requestId: fields.uuid('requestId'),
         content: fields.message('cluster', it => ({
           ...{ id: readOwnId(it, 'clusterId'), name: readObjectName(it), description: readDescription(it) },
-          cpuModel: readClusterCpuModel(it),
+          ...{ cpuModel: readClusterCpuModel(it), policyId: readPolicyId(it) },
+          ...{ haReservedHosts: readHaReservedHosts(it), schedulesJson: JSON.stringify(readSchedules(it)) },
           ...(it.optionalMessage('scheduling', readScheduling) ?? standardScheduling),
           ...(it.optionalMessage('ha', readHaPolicy) ?? standardHa)
         }))
@@ -89,6 +125,7 @@ export function clusterService(lists: Lists, mutations: Mutations): Handlers<Clu
           const id = given ?? clock.newId()
           throwIfNameTaken(tx, 'cluster', wanted.name)
           throwIfIdTaken(tx, 'cluster', id)
+          policyOf(tx, wanted.policyId)
           insertCluster(tx, { ...wanted, id, created: clock.wall() })
           const text = `cluster ${wanted.name} was created`
           addEvent(tx, { ...info('cluster.created', text, id), actor }, clock.wall())
@@ -125,7 +162,10 @@ export function clusterService(lists: Lists, mutations: Mutations): Handlers<Clu
           throwIfStaleEtag(etag, before, `cluster ${before.name}`)
           throwIfClaimed(tx, { type: 'cluster', id, mode: 'change' })
           if (change.name !== undefined) throwIfNameTaken(tx, 'cluster', change.name, id)
+          if (change.policyId !== undefined) policyOf(tx, change.policyId)
           updateCluster(tx, id, change)
+          // What was said about another reservation says nothing about this one.
+          if (change.haReservedHosts !== undefined) noteCluster(tx, id, { reservationJson: null })
           const text = `cluster ${before.name} was changed`
           addEvent(tx, { ...info('cluster.updated', text, id), actor }, clock.wall())
           return {}
@@ -161,6 +201,9 @@ function readChange(fields: Fields, mask: ReadonlySet<MaskPath>): Partial<Cluste
   if (mask.has('name')) change.name = readObjectName(fields)
   if (mask.has('description')) change.description = readDescription(fields)
   if (mask.has('cpu_model')) change.cpuModel = readClusterCpuModel(fields)
+  if (mask.has('policy_id')) change.policyId = readPolicyId(fields)
+  if (mask.has('ha_reserved_hosts')) change.haReservedHosts = readHaReservedHosts(fields)
+  if (mask.has('schedules')) change.schedulesJson = JSON.stringify(readSchedules(fields))
   const pick = <T extends Partial<Cluster>>(group: string, all: T | null) => {
     for (const [name, value] of Object.entries(all ?? {})) {
       const path = `${group}.${name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)}` as MaskPath

@@ -12,6 +12,7 @@ import { template as templateOf, type Template } from '../store/templates.js'
 import { insertVm, insertVmDisk, insertVmNic, replacePinnedHosts } from '../store/vms.js'
 import { readDescription, readObjectName, readOwnId } from './cluster-fields.js'
 import type { Workshop } from './ordered-job.js'
+import { enlistVm } from './quota-check.js'
 import { activeDomain, attachableDisk, hostOfCluster, macsFor, roomyDomain, slotsFor } from './vm-checks.js'
 import {
   readCpuModel,
@@ -94,7 +95,15 @@ export function orderCreateVm(
     ...[...domains].map(id => ({ type: 'storageDomain', id, mode: 'read' }) as const)
   ]
   const objects = { vm: vmId, cluster: clusterId, ...(template && { template: template.id }) }
-  return jobs.create(tx, 'vm.create', { context, objects, claims, ...who })
+  const jobId = jobs.create(tx, 'vm.create', { context, objects, claims, ...who })
+  enlistVm(
+    tx,
+    vmId,
+    volumes.map(({ diskId }) => diskId),
+    who.actor,
+    now
+  )
+  return jobId
 }
 
 function usableTemplate(reader: Reader, id: string): Template {

@@ -30,6 +30,7 @@ import {
 } from './disk-fields.js'
 import type { Lists, ListSpec } from './list.js'
 import { diskMessage, jobMessage } from './messages.js'
+import { chargeDisks, enlistDisk } from './quota-check.js'
 import { orderedJob, type Workshop } from './ordered-job.js'
 import { roomyDomain } from './vm-checks.js'
 import type { Who } from './vm-orders.js'
@@ -144,12 +145,14 @@ export function diskService(
           }
           const { storageDomainId, volumeId } = disk
           roomyDomain(tx, storageDomainId)
-          return jobs.create(tx, 'disk.resize', {
+          const jobId = jobs.create(tx, 'disk.resize', {
             context: { hostId: null, diskId, storageDomainId, volumeId, capacity },
             objects: { disk: diskId },
             claims: [onDisk(diskId, 'change'), ...onVm(disk)],
             ...who
           })
+          chargeDisks(tx, [diskId], who.actor, clock.wall())
+          return jobId
         })
     }),
     copyDisk: unary({
@@ -218,6 +221,7 @@ function orderDisk(
   const { diskId, storageDomainId } = volume
   roomyDomain(tx, storageDomainId)
   insertNewDisk(tx, name, volume, clock.wall())
+  enlistDisk(tx, diskId, who.actor, clock.wall())
   return jobs.create(tx, kind, {
     context: { hostId: null, volume },
     objects: { disk: diskId, storageDomain: storageDomainId },
@@ -341,6 +345,7 @@ async function importDisk(
     const volume = newVolume(clock.newId, clock.newId(), name, wanted)
     const { diskId, volumeId, description } = volume
     insertNewDisk(tx, name, volume, clock.wall())
+    enlistDisk(tx, diskId, who.actor, clock.wall())
     return jobs.create(tx, 'disk.import', {
       context: {
         ...{ diskId, volumeId, storageDomainId, hostId, source: hostPath || requestId, sourceFormat },

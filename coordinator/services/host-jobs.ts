@@ -3,7 +3,7 @@ import type { Fields } from '../../common/fields.js'
 import { unary } from '../../common/rpc.js'
 import type { Handlers } from '../../common/server.js'
 import type { HostServiceDefinition } from '../../proto/generated/types/drover/v1/HostService.js'
-import { host, updateHost } from '../store/hosts.js'
+import { host, noteHost, updateHost } from '../store/hosts.js'
 import type { Claim } from '../store/claims.js'
 import { orderedJob, type Workshop } from './ordered-job.js'
 
@@ -59,6 +59,8 @@ export function hostJobs(workshop: Workshop): HostJobs {
           if (mode === 'pending') {
             throw new Fault('NOT_ENROLLED', `host ${name} has no agent yet`, { facts: { host: hostId } })
           }
+          // A person wants it: power saving has no say about it any more.
+          noteHost(tx, hostId, { rested: 0 })
           return jobs.create(tx, 'host.activate', {
             ...{ context: { hostId }, objects, claims: [claimOn(hostId)], ...who }
           })

@@ -68,7 +68,7 @@ const spec: ListSpec = {
   standardOrder: 'name',
   id: 'id'
 }
-const maskPaths = ['name', 'power_management', 'cluster_id'] as const
+const maskPaths = ['name', 'power_management', 'cluster_id', 'keeps_power'] as const
 const standardPower: WantedPower = { isEnabled: false, devices: [] }
 
 export function hostService(options: HostServiceOptions): Handlers<HostServiceDefinition> {
@@ -154,6 +154,7 @@ export function hostService(options: HostServiceOptions): Handlers<HostServiceDe
           ...{ id: it.uuid('hostId'), etag: readEtag(it) },
           name: mask.has('name') ? readObjectName(it) : null,
           clusterId: mask.has('cluster_id') ? it.uuid('clusterId') : null,
+          keepsPower: mask.has('keeps_power') ? it.bool('keepsPower') : null,
           power: mask.has('power_management')
             ? (it.optionalMessage('powerManagement', readPower) ?? standardPower)
             : null
@@ -165,7 +166,7 @@ export function hostService(options: HostServiceOptions): Handlers<HostServiceDe
         }
       },
       method: async (request, context) => {
-        const { id, etag, name, clusterId } = request.content
+        const { id, etag, name, clusterId, keepsPower } = request.content
         mutations.perform('UpdateHost', request, context, (tx, actor) => {
           const before = host(tx, id)
           throwIfStaleEtag(etag, before, `host ${before.name}`)
@@ -176,7 +177,11 @@ export function hostService(options: HostServiceOptions): Handlers<HostServiceDe
             throwUnless(before, ['pending', 'maintenance'], 'to move to another cluster')
           }
           if (request.power) putPower(tx, before, request.power, secrets)
-          updateHost(tx, id, { ...(name !== null && { name }), ...(clusterId !== null && { clusterId }) })
+          updateHost(tx, id, {
+            ...(name !== null && { name }),
+            ...(clusterId !== null && { clusterId }),
+            ...(keepsPower !== null && { keepsPower: bit(keepsPower) })
+          })
           addEvent(
             tx,
             { ...about('host.updated', `host ${before.name} was changed`, id), actor },

@@ -9,6 +9,7 @@ import type { Reader, Tx } from '../store/query.js'
 import { snapshotsOf } from '../store/snapshots.js'
 import { noteVm, vmDisks, type Vm } from '../store/vms.js'
 import type { Workshop } from './ordered-job.js'
+import { chargeStart } from './quota-check.js'
 import { downVm, hostOfCluster, ownVm, runningVm } from './vm-checks.js'
 
 // Jobs about VMs that exist: checked and ordered in one transaction.
@@ -51,7 +52,13 @@ export function checkStart(reader: Reader, loads: Loads, { vmId, hostId }: Wante
   return { vm, placement, summary }
 }
 
-export function orderStart({ jobs }: Workshop, tx: Tx, loads: Loads, wanted: WantedStart, who: Who): string {
+export function orderStart(
+  { jobs, mutations }: Workshop,
+  tx: Tx,
+  loads: Loads,
+  wanted: WantedStart,
+  who: Who
+): string {
   const { vmId, hostId, isPaused } = wanted
   const row = ownVm(tx, vmId)
   const objects = { vm: vmId }
@@ -66,7 +73,10 @@ export function orderStart({ jobs }: Workshop, tx: Tx, loads: Loads, wanted: Wan
   }
   checkStart(tx, loads, wanted)
   const context = { ...startContext(vmId), onlyHostId: hostId, isPaused }
-  return jobs.create(tx, 'vm.start', { context, objects, claims: [onVm(vmId), ...onDisks(tx, vmId)], ...who })
+  const claims = [onVm(vmId), ...onDisks(tx, vmId)]
+  const jobId = jobs.create(tx, 'vm.start', { context, objects, claims, ...who })
+  chargeStart(tx, vmId, who.actor, mutations.clock.wall())
+  return jobId
 }
 
 export type WantedStop = { vmId: string; isForced: boolean; timeoutSeconds: number }

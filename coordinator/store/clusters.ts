@@ -32,6 +32,11 @@ export function updateCluster(tx: Tx, id: string, change: Updateable<ClusterTabl
   )
 }
 
+/** What was observed; the etag stays. */
+export function noteCluster(tx: Tx, id: string, change: Updateable<ClusterTable>): void {
+  tx.run(sql.updateTable('cluster').set(change).where('id', '=', id))
+}
+
 /** Only one that nothing belongs to. */
 export function deleteCluster(tx: Tx, id: string): void {
   const { name } = cluster(tx, id)
