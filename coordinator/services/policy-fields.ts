@@ -63,7 +63,7 @@ export function readParameters(fields: Fields): Parameters {
   for (const [name, value] of given) {
     const [least, most] = parameterBounds[name]
     if (value < least || value > most) {
-      fields.refuse(`parameters["${name}"]`, `must be ${least} to ${most}`, null)
+      fields.refuse('parameters', `must have ${name} from ${least} to ${most}`, null)
     } else found[name] = name === 'switchesHosts' ? value === 1 : value
   }
   return found as Parameters
