@@ -63,10 +63,7 @@ t.test('a policy is made, used, kept while it is used, and forgotten', async t =
   const wrong = [
     [{ ...placementPolicy, filters: ['luck'] }, 'placement_policy.filters[0]'],
     [{ ...placementPolicy, weights: { 'cpu-even': 101 } }, 'placement_policy.weights["cpu-even"]'],
-    [
-      { ...placementPolicy, parameters: { highUtilization: 20 } },
-      'placement_policy.parameters'
-    ],
+    [{ ...placementPolicy, parameters: { highUtilization: 20 } }, 'placement_policy.parameters'],
     [{ ...placementPolicy, name: 'none' }, 'placement_policy.name'],
     [{ ...placementPolicy, balancer: 'magic' }, 'placement_policy.balancer']
   ] as const
