@@ -92,6 +92,10 @@ export class AgentWorld {
     await ended
   }
 
+  get agentPid(): number {
+    return this.#agent?.pid ?? 0
+  }
+
   log(): Promise<string> {
     return readFile(join(this.root, 'log'), 'utf8')
   }
