@@ -1,10 +1,12 @@
 import { performServerHandshake } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import { status } from '@grpc/grpc-js'
+import type { Clock } from './clock.js'
 import { Fault } from './fault.js'
 import { richStatus } from './rich-status.js'
+import { seconds } from './units.js'
 
-const patienceMs = 2000
+const patience = seconds(2)
 
 /**
  * Answers the first call on a connection with UNAUTHENTICATED, and closes; one that asks nothing is closed too.
@@ -12,15 +14,14 @@ const patienceMs = 2000
  * gRPC clients would try again until their deadline and never learn why. Nothing that such a client sends
  * reaches the gRPC server.
  */
-export function refuse(socket: TLSSocket, why: string): void {
+export function refuse(socket: TLSSocket, why: string, clock: Clock): void {
   const fault = new Fault('UNAUTHENTICATED', why)
   const headers = {
     ...{ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': status.UNAUTHENTICATED },
     'grpc-message': encodeURI(fault.message),
     'grpc-status-details-bin': richStatus(fault).toString('base64')
   }
-  const shownOut = setTimeout(() => socket.destroy(), patienceMs)
-  socket.once('close', () => clearTimeout(shownOut))
+  socket.once('close', clock.after(patience, () => socket.destroy()))
   const session = performServerHandshake(socket, {
     maxSessionMemory: 1,
     settings: { maxConcurrentStreams: 1 }

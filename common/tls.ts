@@ -54,7 +54,7 @@ export function tlsFront(options: TlsFrontOptions) {
     else {
       const verdict = presented ? String(socket.authorizationError) : 'no certificate'
       log({ address: socket.remoteAddress, why: verdict }, 'certificate refused')
-      refuse(socket, presented ? verdictInWords(verdict) : 'a certificate is needed')
+      refuse(socket, presented ? verdictInWords(verdict) : 'a certificate is needed', clock)
     }
   })
   server.on('tlsClientError', (error: Error & { code?: string }, socket) => {
