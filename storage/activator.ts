@@ -13,7 +13,7 @@ import { basename } from 'node:path'
 import { Fault } from '../common/fault.js'
 import type { Run } from '../common/run.js'
 import { type Bytes, bytes } from '../common/units.js'
-import { exists, ifThere, isCode } from './files.js'
+import { ifThere, isCode } from './files.js'
 import type { Lvm } from './lvm.js'
 
 /** Where the bytes of a logical volume lie, in order. */
@@ -110,10 +110,13 @@ const setLimit =
 export class LoopActivator implements Activator {
   readonly hasDriver = false
   readonly #directory: string
+  readonly #devices: () => readonly string[]
   readonly #run: Run
 
-  constructor(directory: string, run: Run) {
+  /** `devices`: the physical volumes as they are now, under the kernel's names. */
+  constructor(directory: string, devices: () => readonly string[], run: Run) {
     this.#directory = directory
+    this.#devices = devices
     this.#run = run
   }
 
@@ -161,12 +164,13 @@ export class LoopActivator implements Activator {
     return []
   }
 
-  /** A link without a loop device behind it is the rest of an earlier life. */
+  /** A link is the rest of an earlier life where no loop device is behind it, or by now one of somebody else's. */
   async #loopOf(name: string): Promise<{ device: string; sys: string } | null> {
     const device = await ifThere(readlink(this.path(name)))
     if (device === null) return null
     const sys = `/sys/block/${basename(device)}/loop`
-    return (await exists(sys)) ? { device, sys } : null
+    const backing = await ifThere(readFile(`${sys}/backing_file`, 'utf8'))
+    return backing !== null && this.#devices().includes(backing.trim()) ? { device, sys } : null
   }
 }
 

@@ -32,6 +32,9 @@ export type Group = {
   reading: GroupReading
 }
 
+// A row of questions is answered from one look; a writer elsewhere is at most this much ahead of us.
+const momentMs = 20
+
 export type GroupTools = { run: Run; log: Logger; owner: Owner }
 
 export class BlockGroup {
@@ -39,10 +42,13 @@ export class BlockGroup {
   readonly activator: Activator
   /** Whether this process may change LVM's metadata now: it holds the manager's lease. */
   mayChange: () => boolean = () => true
+  /** Another number each time this process becomes the only one that changes the metadata. */
+  tenure: () => number = () => 0
   readonly #reader: LvmReader
   readonly #lvm: Lvm
   readonly #owner: Owner
   #last: Group | null = null
+  #looked = { at: -Infinity, tenure: -1 }
 
   private constructor(vg: string, reader: LvmReader, lvm: Lvm, activator: Activator, owner: Owner) {
     this.vg = vg
@@ -56,11 +62,11 @@ export class BlockGroup {
     const { run, log, owner } = tools
     const hasDriver = await hasDeviceMapper()
     const lvm = new Lvm({ devices, hasDriver, run, log })
+    const reader = new LvmReader(vg, await Promise.all(devices.map(realDevice)))
     const activator = hasDriver
       ? new DeviceMapperActivator(vg, lvm, run)
-      : new LoopActivator(`${runDirectory}/loops/${vg}`, run)
-    const real = await Promise.all(devices.map(realDevice))
-    return new BlockGroup(vg, new LvmReader(vg, real), lvm, activator, owner)
+      : new LoopActivator(`${runDirectory}/loops/${vg}`, () => reader.devices, run)
+    return new BlockGroup(vg, reader, lvm, activator, owner)
   }
 
   get devices(): readonly string[] {
@@ -71,11 +77,17 @@ export class BlockGroup {
     this.#lvm.useDevices(devices)
     this.#reader.forget(await Promise.all(devices.map(realDevice)))
     this.#last = null
+    this.#looked = { at: -Infinity, tenure: -1 }
   }
 
   /** Null where the devices hold no such VG. Costs a few small reads while nothing has changed. */
   async find(): Promise<Group | null> {
+    const tenure = this.tenure()
+    const isFresh = performance.now() - this.#looked.at < momentMs && this.#looked.tenure === tenure
+    if (isFresh && this.#last !== null) return this.#last
+    const at = performance.now()
     const reading = await this.#reader.read()
+    this.#looked = { at, tenure }
     if (reading === null) return null
     if (this.#last?.reading !== reading) this.#last = describe(reading)
     return this.#last
@@ -103,12 +115,20 @@ export class BlockGroup {
     }
     const group = await this.find()
     if (group !== null) throwIfUnfit(this.vg, group)
-    await this.#lvm.change(command, signal)
+    await this.#alter(command, signal)
+  }
+
+  async #alter(command: LvmCommand, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#lvm.change(command, signal)
+    } finally {
+      this.#looked = { at: -Infinity, tenure: -1 }
+    }
   }
 
   /** For a VG that does not exist yet, or is no storage domain any more. */
   async changeUnchecked(command: LvmCommand, signal: AbortSignal): Promise<void> {
-    await this.#lvm.change(command, signal)
+    await this.#alter(command, signal)
     this.#reader.forget()
   }
 

@@ -81,6 +81,7 @@ export class BlockStorageDomain implements StorageDomain {
         await group.change({ kind: 'changeVgTags', vg: group.vg, remove, add }, never)
       }
     }
+    group.tenure = () => this.manager.tenure
     group.mayChange = () => sanlock.mode === 'direct' || this.manager.isHeld
   }
 

@@ -40,6 +40,7 @@ export class BlockVolumes implements Volumes {
   readonly #tidyToo: () => Promise<string[]>
   /** Slots of volumes that this process is making: chosen, and not yet in a tag. */
   readonly #reserved = new Map<string, number>()
+  #seen: { group: Group; volumes: Volume[]; byName: Map<string, Volume> } | null = null
 
   /** `tidyToo`: what else a sweep finishes. */
   constructor(group: BlockGroup, links: BlockLinks, run: Run, tidyToo: () => Promise<string[]>) {
@@ -61,7 +62,7 @@ export class BlockVolumes implements Volumes {
     const ids = new Set(own.map(({ name }) => name))
     for (const volume of own) {
       const parentId = await this.#parentOf(volume)
-      if (parentId !== null && all.some(({ name }) => name === parentId)) ids.add(parentId)
+      if (parentId !== null && isPublished(await this.#named(parentId))) ids.add(parentId)
     }
     return [...ids].toSorted()
   }
@@ -73,7 +74,7 @@ export class BlockVolumes implements Volumes {
   }
 
   async read({ imageId, volumeId }: Place): Promise<VolumeMetadata> {
-    const volume = (await this.#all()).find(({ name }) => name === volumeId)
+    const volume = await this.#named(volumeId)
     if (volume?.tagged.kind !== 'volume') {
       throw new Fault('VOLUME_NOT_FOUND', `no volume ${volumeId} in image ${imageId}`)
     }
@@ -152,7 +153,7 @@ export class BlockVolumes implements Volumes {
 
   async publish({ imageId, volumeId, metadata }: NewVolume, point: string): Promise<void> {
     const slot = this.#reserved.get(volumeId)
-    const volume = (await this.#all()).find(({ name }) => name === volumeId)
+    const volume = await this.#named(volumeId)
     if (volume?.tagged.kind === 'volume') return
     if (slot === undefined || volume === undefined) {
       throw new Fault('WRONG_STATE', `volume ${volumeId} was not reserved`)
@@ -167,7 +168,7 @@ export class BlockVolumes implements Volumes {
   }
 
   async release({ imageId, volumeId }: Place): Promise<void> {
-    const volume = (await this.#all()).find(({ name }) => name === volumeId)
+    const volume = await this.#named(volumeId)
     if (volume?.tagged.kind === 'initializing') await this.#removeLvs([volumeId])
     if (volume?.tagged.kind !== 'volume') await this.#links.forget(imageId, volumeId)
     this.#reserved.delete(volumeId)
@@ -200,7 +201,7 @@ export class BlockVolumes implements Volumes {
 
   /** The image's tag goes first: from then on nobody sees the rest. */
   async remove(place: Place, point: string): Promise<void> {
-    const volume = (await this.#all()).find(({ name }) => name === place.volumeId)
+    const volume = await this.#named(place.volumeId)
     if (volume === undefined) return
     if (volume.tagged.kind === 'volume') {
       const { imageId } = volume.tagged
@@ -307,16 +308,26 @@ export class BlockVolumes implements Volumes {
     throw new Fault('VOLUME_NOT_FOUND', `no volume ${volumeId} in storage domain ${this.#group.vg}`)
   }
 
+  /** Of a group that has not changed since, what was read from it is still right. */
   async #all(): Promise<Volume[]> {
-    const { volumes } = await this.#group.read()
-    return [...volumes.values()]
-      .filter(({ name }) => !isSpecialVolume(name))
-      .map(volume => ({ ...volume, tagged: readVolumeTags(volume.tags) }))
+    const group = await this.#group.read()
+    if (this.#seen?.group !== group) {
+      const volumes = [...group.volumes.values()]
+        .filter(({ name }) => !isSpecialVolume(name))
+        .map(volume => ({ ...volume, tagged: readVolumeTags(volume.tags) }))
+      this.#seen = { group, volumes, byName: new Map(volumes.map(volume => [volume.name, volume])) }
+    }
+    return this.#seen.volumes
+  }
+
+  async #named(name: string): Promise<Volume | undefined> {
+    await this.#all()
+    return this.#seen?.byName.get(name)
   }
 
   async #published({ imageId, volumeId }: Place): Promise<Published> {
-    const volume = published(await this.#all()).find(({ name }) => name === volumeId)
-    if (volume) return volume
+    const volume = await this.#named(volumeId)
+    if (isPublished(volume)) return volume
     throw new Fault('VOLUME_NOT_FOUND', `no volume ${volumeId} in image ${imageId}`)
   }
 
@@ -350,9 +361,9 @@ export class BlockVolumes implements Volumes {
 
 const never = new AbortController().signal
 
-function published(volumes: Volume[]): Published[] {
-  return volumes.filter((volume): volume is Published => volume.tagged.kind === 'volume')
-}
+const isPublished = (volume: Volume | undefined): volume is Published => volume?.tagged.kind === 'volume'
+
+const published = (volumes: Volume[]): Published[] => volumes.filter(isPublished)
 
 function slotsOf({ tagged }: Volume): number[] {
   return tagged.kind === 'volume' || tagged.kind === 'removed' ? [tagged.slot] : []

@@ -73,7 +73,8 @@ export async function beginImport(
     sourceFormat: format,
     target: op.storageDomain.volumes.path(plan),
     targetFormat: plan.format,
-    into: intoVolume(op, target)
+    into: intoVolume(op, target),
+    ontoDevice: op.storageDomain.volumes.onBlock
   }
   await crashpoint('image.import/begun')
   const argv = ['/usr/bin/env', '-C', '/', ...sandboxedConvert(conversion, place.withBubblewrap)]

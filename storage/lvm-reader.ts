@@ -48,6 +48,10 @@ export class LvmReader {
     this.#cached = null
   }
 
+  get devices(): readonly string[] {
+    return this.#devices
+  }
+
   async read(): Promise<GroupReading | null> {
     let last: unknown = null
     for (let attempt = 0; attempt < attempts; attempt++) {

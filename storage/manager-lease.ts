@@ -16,6 +16,7 @@ export class ManagerLease {
   readonly #clock: Clock
   readonly #log: Logger
   #users = 0
+  #tenure = 0
   #taken: Promise<void> | null = null
   #cancelRelease: (() => void) | null = null
 
@@ -28,6 +29,11 @@ export class ManagerLease {
 
   get isHeld(): boolean {
     return this.#taken !== null
+  }
+
+  /** Another number each time the role is taken: what was read before it may be old. */
+  get tenure(): number {
+    return this.#tenure
   }
 
   async hold(signal: AbortSignal): Promise<AsyncDisposable> {
@@ -47,6 +53,7 @@ export class ManagerLease {
 
   async #take(signal: AbortSignal): Promise<void> {
     await this.#sanlock.acquire(this.#resource, process.pid, signal)
+    this.#tenure++
     this.#log.info({ lease: this.#resource.name }, 'manager role taken')
   }
 

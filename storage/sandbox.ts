@@ -11,6 +11,8 @@ export type Conversion = {
   target: string
   targetFormat: VolumeFormat
   into: ConvertInto
+  /** Whether the target is a device: then it has to be one inside too. */
+  ontoDevice: boolean
 }
 
 // Small stacks and few arenas: qemu-img starts up to 64 threads, and all of them share the address space allowed.
@@ -51,7 +53,7 @@ const scratch = ['--symlink', 'usr/bin', '/bin', '--dev', '/dev', '--tmpfs', '/t
 export function sandboxedConvert(conversion: Conversion, withBubblewrap: boolean): string[] {
   const { source, target } = conversion
   if (!withBubblewrap) return [...limits, ...convert(conversion, source, target)]
-  const files = ['--ro-bind', source, '/img', '--bind', target, '/out']
+  const files = ['--ro-bind', source, '/img', conversion.ontoDevice ? '--dev-bind' : '--bind', target, '/out']
   return [
     ...limits,
     'bwrap',
@@ -70,9 +72,11 @@ function convert({ sourceFormat, targetFormat, into }: Conversion, source: strin
   const fresh =
     into.kind === 'zeroFile'
       ? ['-n', '--target-is-zero']
-      : targetFormat === 'qcow2'
-        ? ['-o', 'compat=1.1']
-        : []
+      : into.kind === 'device'
+        ? ['-n']
+        : targetFormat === 'qcow2'
+          ? ['-o', 'compat=1.1']
+          : []
   const cache = ['-t', 'none', '-T', 'writeback']
   return [
     'qemu-img',

@@ -7,7 +7,8 @@ const conversion = {
   sourceFormat: 'qcow2' as const,
   target: '/mount/images/i/v',
   targetFormat: 'raw' as const,
-  into: { kind: 'newFile' as const }
+  into: { kind: 'newFile' as const },
+  ontoDevice: false
 }
 
 t.test('inside the sandbox the files have names that cannot be protocols', async t => {

@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, readlink, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, truncate, writeFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { basename } from 'node:path'
 import { promisify } from 'node:util'
 import { pino } from 'pino'
 import { systemClock } from '../../../common/clock.js'
@@ -114,10 +115,17 @@ export async function removeBlockWorld({ root, devices }: BlockWorld): Promise<v
   for (const group of groups) {
     for (const name of await readdir(`${root}/run/loops/${group}`)) {
       const loop = await readlink(`${root}/run/loops/${group}/${name}`)
+      const sys = `/sys/block/${basename(loop)}/loop/backing_file`
+      const backing = await readFile(sys, 'utf8').catch(() => '')
+      if (!devices.includes(backing.trim())) continue
       await execute('losetup', ['--detach', loop]).catch(() => {})
     }
   }
-  for (const device of devices) await execute('losetup', ['--detach', device]).catch(() => {})
+  for (const device of devices) {
+    const sys = `/sys/block/${basename(device)}/loop/backing_file`
+    const backing = await readFile(sys, 'utf8').catch(() => '')
+    if (backing.startsWith(`${root}/`)) await execute('losetup', ['--detach', device]).catch(() => {})
+  }
   await rm(root, { recursive: true, force: true })
 }
 
