@@ -21,7 +21,10 @@ export function refuse(socket: TLSSocket, why: string, clock: Clock): void {
     'grpc-message': encodeURI(fault.message),
     'grpc-status-details-bin': richStatus(fault).toString('base64')
   }
-  socket.once('close', clock.after(patience, () => socket.destroy()))
+  socket.once(
+    'close',
+    clock.after(patience, () => socket.destroy())
+  )
   const session = performServerHandshake(socket, {
     maxSessionMemory: 1,
     settings: { maxConcurrentStreams: 1 }
