@@ -12,6 +12,7 @@ import { readBootId, readCapabilities } from './capabilities.js'
 import { CertificateStore } from './certificates.js'
 import type { AgentConfig } from './config.js'
 import { Disks } from './disks.js'
+import { policyOf, setUpExtender } from './extender/set-up.js'
 import { agentGate } from './gate.js'
 import { Host } from './host.js'
 import { HostStatsReader } from './host-stats.js'
@@ -113,9 +114,25 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   const { onUp } = recovery({ host, vms, refresh, clock, log }, end.signal)
   const libvirt: Libvirt = Libvirt.open({
     ...{ log, socketPath: config.libvirt_socket, onUp },
-    onEvent: event => vms.onEvent(event)
+    onEvent: event => {
+      vms.onEvent(event)
+      thin.onEvent(event)
+    }
   })
   const peers = new Peers({ identity, certificates: () => door.certificates, clock })
+  const thin = setUpExtender(
+    {
+      vms: () => vms,
+      storage,
+      libvirt: () => libvirt,
+      peers,
+      identity,
+      policy: policyOf(config),
+      clock,
+      log
+    },
+    end.signal
+  )
   const world: MigrationWorld = {
     ...{ vms, libvirt, disks, host, config, identity, peers, clock },
     now: () => clock.wall(),
@@ -147,6 +164,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     ...{ identity: identity.now, tasks: tasks.list(), locks: locks.dump(), watchers, rpc: server.dump() },
     vms: vms.list().map(vm => ({ id: vm.id, state: vm.state, verb: vm.lane.running, record: vm.record })),
     storageDomains: storage.states(),
+    thin: thin.extender.dump(),
     unresponsive: [...libvirt.unresponsive()]
   })
   const hello = () => ({
@@ -160,7 +178,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   server
     .add(agentServices.host, hostService(verbs, requests))
     .add(agentServices.vm, vmService({ world, incoming, tasks, requests }))
-    .add(agentServices.peer, peerService(incoming, config.libvirt_socket))
+    .add(agentServices.peer, peerService(incoming, config.libvirt_socket, thin.volumes))
     .add(agentServices.storage, storageService({ storage, images, leases, tasks, intents }))
     .add(
       agentServices.san,
@@ -188,6 +206,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   const notify = new Notify(run, clock, log)
   await notify.ready()
 
+  thin.run()
   startLoops({ vms, storage, stats, incoming, clock, log }, end.signal)
   // sanlock may start after the agent, and be configured later still: what a host lacks is looked at again.
   const lookAgain = async (signal: AbortSignal) => {

@@ -62,6 +62,24 @@ export const agentSettings = {
     'Where the host certificate is put for QEMU: migrate_tls_x509_cert_dir of qemu.conf.'
   ),
   migrations_at_once: number(2, 1, 16, 'How many VMs migrate away, and how many arrive, at one time.'),
+  thin_policy: setting(
+    z.enum(['adaptive', 'conservative']),
+    'adaptive',
+    'adaptive or conservative',
+    'How thin disks on block storage grow: by measured rate and extend time, or by 2560 MiB at 20 % as oVirt does.'
+  ),
+  thin_least_chunk_mib: number(
+    512,
+    128,
+    65536,
+    'The least by which a thin disk is extended, in MiB; adaptive only.'
+  ),
+  thin_most_chunk_mib: number(
+    16384,
+    128,
+    65536,
+    'The most by which a thin disk is extended at once, in MiB; adaptive only.'
+  ),
   shutdown_seconds: number(120, 10, 3600, 'How long a guest may take to shut down before the task fails.'),
   ovmf_code: directory('/usr/share/OVMF/OVMF_CODE_4M.fd', 'UEFI firmware for guests.'),
   ovmf_variables: directory('/usr/share/OVMF/OVMF_VARS_4M.fd', 'Template for the variables of UEFI guests.'),

@@ -3,7 +3,12 @@ import { Fault } from '../common/fault.js'
 import type { CertificateIdentity } from '../common/identity.js'
 import type { Rule } from './gate.js'
 
-export type Peer = { hostId: string; address: string }
+export type Peer = {
+  hostId: string
+  address: string
+  /** Absent where an earlier version wrote it down. */
+  sanlockHostId?: number
+}
 
 /** Who this host is, who rules it and whom it knows. Written whole at every change: identity.json. */
 export type Identity = {

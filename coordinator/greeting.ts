@@ -7,7 +7,7 @@ import type { Reader } from './store/query.js'
 export type Greeting = {
   hostGeneration: string
   sanlockHostId: number
-  peers: Array<{ hostId: string; address: string }>
+  peers: Array<{ hostId: string; address: string; sanlockHostId: number }>
   deniedSerials: string[]
   deniedHostIds: string[]
 }
@@ -21,7 +21,7 @@ export function greetingFor(reader: Reader, hostId: string, { serials, hostIds }
   return {
     hostGeneration: String(row.generation),
     sanlockHostId: row.sanlockHostId,
-    peers: others.map(({ id, address }) => ({ hostId: id, address })),
+    peers: others.map(({ id, address, sanlockHostId }) => ({ hostId: id, address, sanlockHostId })),
     deniedSerials: serials,
     deniedHostIds: hostIds
   }

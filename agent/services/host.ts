@@ -76,7 +76,8 @@ export function hostService(verbs: HostVerbs, requests: Requests): Handlers<Host
         sanlockHostId: fields.integer('sanlockHostId', 1, 249),
         peers: fields.list('peers', 1000, peer => ({
           hostId: peer.uuid('hostId'),
-          address: peer.matching('address', /^[^\s/]{1,250}:\d{1,5}$/, 'must be ADDRESS:PORT')
+          address: peer.matching('address', /^[^\s/]{1,250}:\d{1,5}$/, 'must be ADDRESS:PORT'),
+          sanlockHostId: peer.integerOr('sanlockHostId', 0, 0, 249)
         })),
         ...denyList(fields)
       }),

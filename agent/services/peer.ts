@@ -1,15 +1,53 @@
 import { Fault } from '../../common/fault.js'
-import { bidi } from '../../common/rpc.js'
+import { bidi, unary } from '../../common/rpc.js'
 import type { Handlers } from '../../common/server.js'
+import { type Bytes, bytes } from '../../common/units.js'
 import type { PeerServiceDefinition } from '../../proto/generated/types/drover/agent/v1/PeerService.js'
 import type { Incoming } from '../incoming.js'
 import { tunnelTo } from '../migration-tunnel.js'
 
+/** What this host does for others' thin disks. */
+export type PeerVolumes = {
+  extend(
+    storageDomainId: string,
+    volume: { volumeId: string; to: Bytes },
+    signal: AbortSignal
+  ): Promise<Bytes>
+  refresh(storageDomainId: string, volumeId: string, signal: AbortSignal): Promise<Bytes>
+}
+
+const most = bytes(Number.MAX_SAFE_INTEGER)
+
 type Item = { open: { vmId: string; generation: number } } | { data: Buffer }
 
 /** What agents ask of each other. The caller's certificate says which host it is. */
-export function peerService(incoming: Incoming, libvirtSocket: string): Handlers<PeerServiceDefinition> {
+export function peerService(
+  incoming: Incoming,
+  libvirtSocket: string,
+  volumes: PeerVolumes
+): Handlers<PeerServiceDefinition> {
   return {
+    extendVolume: unary({
+      check: fields => ({
+        requestId: fields.uuid('requestId'),
+        storageDomainId: fields.uuid('storageDomainId'),
+        volumeId: fields.uuid('volumeId'),
+        to: fields.size('sizeBytes', most)
+      }),
+      method: async ({ storageDomainId, volumeId, to }, { signal }) => {
+        return { sizeBytes: String(await volumes.extend(storageDomainId, { volumeId, to }, signal)) }
+      }
+    }),
+    refreshVolume: unary({
+      check: fields => ({
+        requestId: fields.uuid('requestId'),
+        storageDomainId: fields.uuid('storageDomainId'),
+        volumeId: fields.uuid('volumeId')
+      }),
+      method: async ({ storageDomainId, volumeId }, { signal }) => {
+        return { sizeBytes: String(await volumes.refresh(storageDomainId, volumeId, signal)) }
+      }
+    }),
     migrationTunnel: bidi({
       check: fields =>
         fields.oneof<Item>('message', {

@@ -1,0 +1,264 @@
+import { basename } from 'node:path'
+import type { Clock } from '../../common/clock.js'
+import { Fault } from '../../common/fault.js'
+import type { Logger } from '../../common/log.js'
+import { type Bytes, bytes, MiB, seconds, type Seconds } from '../../common/units.js'
+import { setBlockThreshold } from '../../libvirt/block-job.js'
+import type { Libvirt } from '../../libvirt/connections.js'
+import { domainFacts, type DomainFacts } from '../../libvirt/domain-facts.js'
+import type { LibvirtEvent } from '../../libvirt/events.js'
+import { domainStats } from '../../libvirt/stats.js'
+import type { AgentConfig } from '../config.js'
+import { every } from '../every.js'
+import type { IdentityFile } from '../identity.js'
+import type { Peers } from '../peers.js'
+import type { PeerVolumes } from '../services/peer.js'
+import type { Storage } from '../storage.js'
+import { metadataUri } from '../vm-metadata.js'
+import type { Vm } from '../vm.js'
+import type { Vms } from '../vms.js'
+import { type DiskUsage, Extender, key, type ThinDisk } from './extender.js'
+import { FastPath } from './fast-path.js'
+import { adaptivePolicy, conservativePolicy, type ThinPolicy } from './policy.js'
+import { type Wanted, Ways, type WaysParts } from './ways.js'
+
+type Parts = {
+  vms: () => Vms
+  storage: Storage
+  libvirt: () => Libvirt
+  peers: Peers
+  identity: IdentityFile
+  policy: ThinPolicy
+  clock: Clock
+  log: Logger
+}
+
+const sweep = seconds(2)
+/** How long what libvirt said of a VM's disks is believed. */
+const fresh = seconds(30)
+/** A manager that nobody asks for so long lets others have their turn. */
+const idle = seconds(30)
+
+export function policyOf(config: AgentConfig): ThinPolicy {
+  if (config.thin_policy === 'conservative') return conservativePolicy
+  const least = MiB(config.thin_least_chunk_mib)
+  const most = MiB(Math.max(config.thin_least_chunk_mib, config.thin_most_chunk_mib))
+  return { ...adaptivePolicy, chunk: { least, most } }
+}
+
+/** The extender with everything that it needs of this host, and this host's side of its peers' requests. */
+export function setUpExtender(parts: Parts, signal: AbortSignal) {
+  const { vms, peers, clock, log } = parts
+  const fast = new FastPath(hostId => peers.connect(hostId), clock)
+  const role = new RoleHere(parts)
+  const ways = new Ways(waysParts(parts, fast, role))
+  const disks = new ThinDisks(parts)
+  const extender = new Extender({
+    ...{ policy: parts.policy, clock, log },
+    disks: end => disks.all(end),
+    usage: (vmIds, end) => usageOf(parts.libvirt(), vmIds, end),
+    arm: ({ vmId, device }, threshold, end) =>
+      setBlockThreshold(vms().get(vmId).libvirtDomain, device, threshold, end),
+    extend: (wanted, end) => ways.extend(wanted, end),
+    refresh: ({ storageDomainId, volumeId }, end) =>
+      refreshHere(parts.storage, storageDomainId, volumeId, end),
+    destinationOf: vmId => {
+      const vm = vms().find(vmId)
+      const isLeaving = vm?.state.status === 'migratingFrom'
+      return isLeaving ? (vm?.record?.migration?.destinationHostId ?? null) : null
+    },
+    refreshAt: (hostId, disk, end) => fast.refresh(hostId, disk, end),
+    resume: async (vmId, end) => {
+      const vm = vms().find(vmId)
+      if (vm && isPausedForSpace(vm)) await vm.libvirtDomain.resume(end)
+    },
+    isPausedForSpace: vmId => {
+      const vm = vms().find(vmId)
+      return vm !== null && isPausedForSpace(vm)
+    },
+    isRunning: vmId => vms().find(vmId)?.state.status === 'up',
+    freeSpace: id => stateOf(parts.storage, id)?.report?.free ?? null,
+    note: (vmId, what, text) => vms().options.note(vmId, what, text)
+  })
+
+  const onEvent = (event: LibvirtEvent) => {
+    if (event.kind === 'blockThreshold') {
+      const [threshold, excess] = [bytes(event.threshold), bytes(event.excess)]
+      extender.onThreshold(event.uuid, event.dev, threshold, excess, signal)
+    } else if (event.kind === 'ioError' && event.noSpace && event.action === 'pause') {
+      extender.onNoSpace(event.uuid, event.alias, signal)
+    }
+  }
+  const volumes: PeerVolumes = {
+    extend: (id, { volumeId, to }, end) => role.serve({ storageDomainId: id, volumeId, to }, end),
+    refresh: (id, volumeId, end) => refreshHere(parts.storage, id, volumeId, end)
+  }
+  const run = () => {
+    void every({ clock, log, name: 'thin disks' }, sweep, end => extender.round(end), signal)
+    void every({ clock, log, name: 'manager role' }, seconds(5), end => role.round(end), signal)
+    signal.addEventListener('abort', () => fast.close(), { once: true })
+  }
+  return { extender, onEvent, volumes, run }
+}
+
+function waysParts({ storage, identity, clock, log }: Parts, fast: FastPath, role: RoleHere): WaysParts {
+  return {
+    worker: {
+      extend: (wanted, end) => role.extend(wanted, end),
+      askManager: ({ storageDomainId, volumeId, to }, end) =>
+        storage.askActive(storageDomainId, 'askManager', { volumeId, to }, end),
+      manager: async (id, end) => {
+        const { isManager, owner } = await storage.askActive(id, 'managerState', {}, end)
+        return { isManager, ownerSanlockHostId: owner?.sanlockHostId ?? null }
+      },
+      takeManager: (id, end) => role.take(id, end)
+    },
+    peer: (hostId, wanted, end) => fast.extend(hostId, wanted, end),
+    hostIdOf: number => {
+      if (number === identity.now.sanlockHostId) return null
+      return identity.now.peers.find(({ sanlockHostId }) => sanlockHostId === number)?.hostId ?? null
+    },
+    clock,
+    log
+  }
+}
+
+/** This host as the manager of storage domains: taken when nobody else is, given up when nobody asks any more. */
+class RoleHere {
+  readonly #parts: Parts
+  readonly #askedAt = new Map<string, Seconds>()
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  async take(id: string, signal: AbortSignal): Promise<void> {
+    await this.#parts.storage.askActive(id, 'takeManager', {}, signal)
+    this.#askedAt.set(id, this.#parts.clock.monotonic())
+  }
+
+  async extend({ storageDomainId: id, volumeId, to }: Wanted, signal: AbortSignal) {
+    if (this.#askedAt.has(id)) this.#askedAt.set(id, this.#parts.clock.monotonic())
+    const volumes = [{ volumeId, to }]
+    const [extended] = await this.#parts.storage.askActive(id, 'extendVolumes', { volumes }, signal)
+    if (!extended) throw new Fault('VOLUME_NOT_FOUND', `no volume ${volumeId} in storage domain ${id}`)
+    return extended
+  }
+
+  /** For a peer: only while this host is the manager. */
+  async serve(wanted: Wanted, signal: AbortSignal): Promise<Bytes> {
+    const { storage, identity } = this.#parts
+    const { storageDomainId: id } = wanted
+    const { isManager, owner } = await storage.askActive(id, 'managerState', {}, signal)
+    if (!isManager && owner?.sanlockHostId !== identity.now.sanlockHostId) {
+      throw new Fault('NOT_MANAGER', `this host does not manage storage domain ${id}`, {
+        facts: { ownerSanlockHostId: String(owner?.sanlockHostId ?? 0) }
+      })
+    }
+    const { size, failure } = await this.extend(wanted, signal)
+    if (failure) throw new Fault(failure.reason, failure.text)
+    return size
+  }
+
+  async round(signal: AbortSignal): Promise<void> {
+    const { storage, clock } = this.#parts
+    for (const [id, at] of this.#askedAt) {
+      if (clock.monotonic() - at < idle) continue
+      this.#askedAt.delete(id)
+      await storage.askActive(id, 'giveUpManager', {}, signal)
+    }
+  }
+}
+
+/** Which disks of running VMs are thin volumes on block storage, as libvirt's XML has them. */
+class ThinDisks {
+  readonly #parts: Parts
+  readonly #known = new WeakMap<Vm, { facts: DomainFacts; at: Seconds; since: Seconds }>()
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  async all(signal: AbortSignal): Promise<ThinDisk[]> {
+    const vms = this.#parts
+      .vms()
+      .running()
+      .filter(vm => this.#onBlock(vm).length > 0)
+    const found = await Promise.all(vms.map(vm => this.#ofVm(vm, signal).catch(() => [])))
+    return found.flat()
+  }
+
+  #onBlock(vm: Vm) {
+    if (vm.state.status === 'migratingTo' || vm.state.status === 'waitForLaunch') return []
+    return (vm.record?.spec.disks ?? []).filter(({ storageDomainId, readOnly, cdrom }) => {
+      const kind = stateOf(this.#parts.storage, storageDomainId)?.description?.metadata.kind
+      return !readOnly && !cdrom && (kind === 'iscsi' || kind === 'fcp')
+    })
+  }
+
+  async #ofVm(vm: Vm, signal: AbortSignal): Promise<ThinDisk[]> {
+    const facts = await this.#facts(vm, signal)
+    return this.#onBlock(vm).flatMap(({ diskId, storageDomainId }) => {
+      const disk = facts.disks.find(({ serial }) => serial === diskId)
+      const leaf = disk?.chain[0]
+      if (!disk || !leaf || leaf.format !== 'qcow2' || leaf.index === null) return []
+      const { target, isMirrorReady } = disk
+      const device = `${target}[${leaf.index}]`
+      const volumeId = basename(leaf.path)
+      return [{ vmId: vm.id, target, device, diskId, storageDomainId, volumeId, isMirrored: isMirrorReady }]
+    })
+  }
+
+  async #facts(vm: Vm, signal: AbortSignal): Promise<DomainFacts> {
+    const now = this.#parts.clock.monotonic()
+    const known = this.#known.get(vm)
+    if (known && known.since === vm.since && now - known.at < fresh) return known.facts
+    const facts = domainFacts(await vm.libvirtDomain.xml(signal), metadataUri)
+    this.#known.set(vm, { facts, at: now, since: vm.since })
+    return facts
+  }
+}
+
+async function usageOf(
+  libvirt: Libvirt,
+  uuids: string[],
+  signal: AbortSignal
+): Promise<Map<string, DiskUsage>> {
+  const usages = new Map<string, DiskUsage>()
+  const sized = (value: number | null) => (value === null ? null : bytes(value))
+  for (const { uuid, disks } of await domainStats(libvirt, { groups: ['block'], uuids }, signal)) {
+    for (const { name, capacity, physical, allocation } of disks) {
+      const usage = {
+        capacity: sized(capacity),
+        physical: sized(physical),
+        allocation: sized(allocation)
+      }
+      usages.set(key(uuid, name), usage)
+    }
+  }
+  return usages
+}
+
+async function refreshHere(
+  storage: Storage,
+  id: string,
+  volumeId: string,
+  signal: AbortSignal
+): Promise<Bytes> {
+  const [refreshed] = await storage.askActive(id, 'refreshVolumes', { volumeIds: [volumeId] }, signal)
+  if (refreshed) return refreshed.size
+  throw new Fault('VOLUME_NOT_FOUND', `volume ${volumeId} is not in use on this host`)
+}
+
+function stateOf(storage: Storage, id: string) {
+  try {
+    return storage.state(id)
+  } catch (error) {
+    if (Fault.is(error, 'NOT_FOUND')) return null
+    throw error
+  }
+}
+
+function isPausedForSpace({ state, record }: Vm): boolean {
+  return state.status === 'paused' && state.pause === 'enospc' && record?.isPausedByUser !== true
+}
