@@ -105,7 +105,8 @@ async function sweepVolume(
 
 function hasLeafBeside(volumeId: string, { imageId }: VolumeMetadata, image: Image): boolean {
   return [...image].some(
-    ([id, other]) => id !== volumeId && other.imageId === imageId && other.role === 'leaf'
+    ([id, other]) =>
+      id !== volumeId && other.imageId === imageId && other.role === 'leaf' && other.legality === 'legal'
   )
 }
 
