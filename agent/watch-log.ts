@@ -5,6 +5,9 @@ export type Catchup<State> = { kind: 'snapshot' | 'deltas'; deltas: Delta<State>
 export type Occurrence = { number: number; key: string; what: string; text: string; at: number }
 
 const mostOccurrences = 1000
+/** A guest that reboots or fails in a loop is told of so often in a minute, and no more. */
+const mostInAMinute = 10
+const minute = 60_000
 
 /**
  * What a watcher has not seen yet. The log keeps the latest delta of each key, so its size is that of the
@@ -15,6 +18,8 @@ export class WatchLog<State> {
   readonly #tombstones: number
   readonly #latest = new Map<string, Delta<State>>() // oldest sequence first
   readonly #readers = new Set<() => void>()
+  /** When something was last noted of each key. */
+  readonly #noted = new Map<string, number[]>()
   #occurrences: Occurrence[] = []
   #sequence = 0
   #number = 0
@@ -35,13 +40,21 @@ export class WatchLog<State> {
     this.#sequence++
     this.#latest.delete(key)
     this.#latest.set(key, { sequence: this.#sequence, key, state })
-    if (state === null) this.#forgetOldTombstones()
+    if (state === null) {
+      this.#noted.delete(key)
+      this.#forgetOldTombstones()
+    }
     this.#wake()
   }
 
   /** For people; the oldest are dropped. */
   note(key: string, what: string, text: string, at: number): void {
-    this.#occurrences.push({ number: ++this.#number, key, what, text, at })
+    const recent = (this.#noted.get(key) ?? []).filter(time => Math.abs(at - time) < minute)
+    if (recent.length >= mostInAMinute) return
+    this.#noted.set(key, [...recent, at])
+    const isLast = recent.length === mostInAMinute - 1
+    const told = isLast ? `${text}; more of the kind is not told for a while` : text
+    this.#occurrences.push({ number: ++this.#number, key, what, text: told, at })
     this.#occurrences = this.#occurrences.slice(-mostOccurrences)
     this.#wake()
   }
