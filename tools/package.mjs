@@ -125,6 +125,7 @@ function fillAgent(root) {
   put(root, 'lib/systemd/system/drover-jobs.slice', 'systemd/drover-jobs.slice')
   put(root, 'lib/systemd/system/libvirtd.service.d/50-drover.conf', 'systemd/libvirtd-drover.conf')
   put(root, 'usr/lib/sysctl.d/60-drover.conf', 'systemd/sysctl.conf')
+  put(root, 'usr/lib/udev/rules.d/95-drover-storage.rules', 'systemd/drover-storage.udev.rules')
   put(root, 'usr/lib/drover/libvirt/qemu.conf.fragment', 'systemd/qemu.conf.fragment')
   put(root, 'usr/lib/drover/libvirt/qemu-sanlock.conf.fragment', 'systemd/qemu-sanlock.conf.fragment')
   put(root, 'usr/lib/drover/configure-host', 'packaging/agent/configure-host', 0o755)
