@@ -9,6 +9,7 @@ import type { Agents } from './agents.js'
 import { found, type Finding, type Findings } from './finding.js'
 import { leaseFindings } from './audit-leases.js'
 import { livenessFindings } from './audit-liveness.js'
+import { quotaFindings } from './audit-quotas.js'
 import { hostFindings, storageFindings, storeFindings, type HostLook } from './audit-rules.js'
 import { secretFindings } from './audit-secrets.js'
 import { verifyAuditTrail } from './store/audit-records.js'
@@ -57,6 +58,7 @@ async function lookOnce(options: Options, only: string | null, signal: AbortSign
   if (only === null) {
     findings.push(...hostFindings(store.read, known, clock.wall()))
     findings.push(...storeFindings(store.read, clock.wall()), ...livenessFindings(store.read, clock.wall()))
+    findings.push(...quotaFindings(store.read))
     findings.push(...(await secretFindings(store.read, options.secrets, pause)))
     const { firstBad } = await verifyAuditTrail(store.read, pause)
     const object = `audit record ${firstBad}`

@@ -3,10 +3,12 @@ import t from 'tap'
 import { Secret } from '../../common/secret.js'
 import { leaseFindings } from '../../coordinator/audit-leases.js'
 import { livenessFindings } from '../../coordinator/audit-liveness.js'
+import { quotaFindings } from '../../coordinator/audit-quotas.js'
 import type { HostLook } from '../../coordinator/audit-rules.js'
 import { secretFindings } from '../../coordinator/audit-secrets.js'
 import { addEvent } from '../../coordinator/store/events.js'
 import { noteHost } from '../../coordinator/store/hosts.js'
+import { insertQuota, putDiskUnder, replaceLimits, setQuotaMode } from '../../coordinator/store/quotas.js'
 import { Secrets } from '../../coordinator/store/secrets.js'
 import { putHostView } from '../../coordinator/store/storage-domains.js'
 import { noteVm, putLease, updateVm } from '../../coordinator/store/vms.js'
@@ -110,4 +112,30 @@ t.test('I17: a secret that stands in the open is found, however it is written', 
     { invariant: 'I17', object: `secret password of host/${ids.hostA}/0`, text: /problem of a host/ }
   ])
   t.notMatch(JSON.stringify(await judged()), /CANARY/, 'a finding does not tell it either')
+})
+
+t.test('I13: a quota that is enforced and exceeded', async t => {
+  const { store } = await installation(t)
+  const id = randomUUID()
+  const judged = () => quotaFindings(store.read).map(({ invariant, text }) => `${invariant} ${text}`)
+  const limitTo = (storageBytes: number) =>
+    store.transaction(tx =>
+      replaceLimits(tx, id, [
+        { kind: 'storageDomain', objectId: ids.domain, vcpus: null, memoryBytes: null, storageBytes }
+      ])
+    )
+  store.transaction(tx => {
+    const about = { name: 'lab', description: '', thresholdPercent: 80, gracePercent: 10 }
+    insertQuota(tx, { id, ...about, created: 1 })
+    putDiskUnder(tx, ids.vmDisk, id)
+    setQuotaMode(tx, 'enforced')
+  })
+  limitTo(2 ** 30)
+  t.strictSame(judged(), [])
+  limitTo(2 ** 30 - 2 ** 20)
+  t.strictSame(judged(), [], 'within the grace')
+  limitTo(2 ** 29)
+  t.match(judged(), [/^I13 1073741824 of 536870912 bytes of disks are used on storageDomain/])
+  store.transaction(tx => setQuotaMode(tx, 'audit'))
+  t.strictSame(judged(), [], 'nobody promised more')
 })
