@@ -69,7 +69,7 @@ export type HostObservation = {
 export type ClusterObservation = {
   hosts: number
   silentHosts: number
-  /** Hosts of the cluster that are being switched off, or shut out of storage, now. */
+  /** Other hosts of the cluster that are being switched off, or shut out of storage, now. */
   fencing: number
   coordinatorUptime: Seconds
 }

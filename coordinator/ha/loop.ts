@@ -71,6 +71,11 @@ type Act = 'read' | 'kdump' | 'soft' | 'off' | 'shutOut'
 const isForce = ({ busy }: Fence) => busy.has('off') || busy.has('shutOut')
 
 const tickEvery = seconds(1)
+/** How long an off command has to show in the device's reads before another host may be fenced. */
+const offShows = seconds(10)
+
+const isJustFenced = ({ health }: WatchedHost, now: Seconds) =>
+  health.kind === 'non_responsive' && health.lastFence !== null && now - health.lastFence < offShows
 
 /**
  * Reads the world, decides, and writes the decision down with the jobs it causes. Talking to power
@@ -126,17 +131,23 @@ export class HaLoop {
   }
 
   #decideCluster({ policy, hosts }: WatchedCluster, now: Seconds): HostDecision[] {
+    const forced = new Set(
+      hosts.filter(one => isForce(this.#fence(one.hostId)) || isJustFenced(one, now)).map(one => one.hostId)
+    )
     const cluster = {
       hosts: hosts.length,
       silentHosts: hosts.filter(({ seen }) => !seen.isHeard).length,
-      fencing: hosts.filter(({ hostId }) => isForce(this.#fence(hostId))).length,
       coordinatorUptime: this.#world.uptime()
     }
-    return hosts.map(host => {
+    return hosts.flatMap(host => {
+      // Nearly all hosts, nearly always.
+      if (host.health.kind === 'up' && host.seen.isHeard) return []
       const observation = this.#observe(host)
-      const decision = this.#decisions.decide(host.health, observation, cluster, policy, now)
-      if (decision.actions.some(action => action === 'powerOff' || action === 'shutOut')) cluster.fencing++
-      return { host, decision, inputs: { observation, cluster, policy, now } }
+      const others = { ...cluster, fencing: forced.size - (forced.has(host.hostId) ? 1 : 0) }
+      const decision = this.#decisions.decide(host.health, observation, others, policy, now)
+      if (decision.actions.some(action => action === 'powerOff' || action === 'shutOut'))
+        forced.add(host.hostId)
+      return [{ host, decision, inputs: { observation, cluster: others, policy, now } }]
     })
   }
 
@@ -158,10 +169,12 @@ export class HaLoop {
     return isOther || decision.actions.some(action => action !== 'readPower' && action !== 'awaitKdump')
   }
 
-  #act({ hostId, seen }: WatchedHost, actions: Action[], stop: AbortSignal): void {
+  #act({ hostId, health, seen }: WatchedHost, actions: Action[], stop: AbortSignal): void {
     const world = this.#world
     const fence = this.#fence(hostId)
-    if (seen.isHeard) Object.assign(fence, { reading: nothingRead, isKdumping: false, isShutOut: false })
+    // What was read in an earlier silence, or comes late from it, says nothing about this one.
+    if (seen.isHeard || health.kind === 'up')
+      Object.assign(fence, { reading: nothingRead, isKdumping: false, isShutOut: false })
     for (const action of actions) {
       switch (action) {
         case 'readPower':

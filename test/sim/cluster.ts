@@ -120,7 +120,7 @@ export class SimCluster {
     if (changes !== this.#lastState) this.#stable = 0
     else this.#stable++
     this.#lastState = changes
-    const every = this.#stable < 8 ? 1 : this.#stable < 40 ? 4 : 10
+    const every = this.#stable < 4 ? 1 : this.#stable < 16 ? 4 : this.#stable < 60 ? 8 : 15
     return world.now % every === 0
   }
 

@@ -111,6 +111,13 @@ const faults = {
     at(draw, when, `vm ${vm} stop`)
     at(draw, when + draw.random.between(1, 60), `vm ${vm} start`)
   },
+  lostStart: (draw: Draw, when: number) => {
+    const vm = anyVm(draw)
+    at(draw, when, `vm ${vm} stop`)
+    at(draw, when + 20, `vm ${vm} start`)
+    const lost = when + 20 + draw.random.between(1, 5)
+    passing(draw, lost, 'network all oneway', 'network all on', 1, 200)
+  },
   migrate: (draw: Draw, when: number) => at(draw, when, `vm ${anyVm(draw)} migrate`),
   coordinator: (draw: Draw, when: number) => {
     at(draw, when, 'coordinator kill')
@@ -315,6 +322,52 @@ export const families: Family[] = [
       some(1, faults.crash),
       some(1, faults.cable),
       some(1, faults.coordinator)
+    ]
+  },
+  {
+    name: 'two-victims',
+    about: 'two hosts of many need fencing at the same time',
+    chaos: 500,
+    world: world({ hosts: [5, 7], devices: 1, vms: [3, 8] }),
+    faults: [
+      (draw: Draw) => {
+        const when = draw.random.between(1, 380)
+        for (const host of ['h1', 'h2']) {
+          const at2 = when + draw.random.between(0, 20)
+          at(draw, at2, `network ${host} off`)
+          at(draw, at2, `storage ${host} off`)
+        }
+      },
+      some(2, faults.device)
+    ]
+  },
+  {
+    name: 'replies',
+    about: 'answers get lost: commands have effects that nobody hears of',
+    chaos: 500,
+    world: world({ hosts: [2, 4], leases: 0.4 }),
+    faults: [
+      always(3, faults.lostStart),
+      some(6, faults.vmCycle),
+      always(4, (draw, when) => {
+        const host = anyHost(draw)
+        passing(draw, when, `network ${host} oneway`, `network ${host} on`, 2, 200)
+      }),
+      some(1, faults.crash),
+      some(1, faults.coordinator),
+      some(2, faults.migrate)
+    ]
+  },
+  {
+    name: 'twins',
+    about: 'a second coordinator runs on a copy of the store, and both are asked for things',
+    chaos: 500,
+    world: world({ hosts: [2, 4], leases: 0.5 }),
+    faults: [
+      always(1, faults.second),
+      always(6, faults.vmCycle),
+      some(1, faults.crash),
+      some(2, faults.migrate)
     ]
   },
   {

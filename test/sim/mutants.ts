@@ -49,17 +49,13 @@ export const mutants: Mutant[] = [
   bug('a renewal after "off" is overlooked', 'lying-device', 'I1', {
     decide: seeing(() => ({ lastRenewal: null }))
   }),
-  bug('one supply without power counts as off', 'host-loss', 'I1', {
+  bug('a device that gives no answer counts as off', 'partitions', 'I1', {
     noteRound: (before, states, at) =>
       production.noteRound(
         before,
-        states.filter(state => state === 'off'),
+        states.map(() => 'off' as const),
         at
-      ),
-    readPowerRound: async (devices, proxies, run, signal) => {
-      const states = await production.readPowerRound(devices, proxies, run, signal)
-      return states.includes('unknown') ? ['off'] : states
-    }
+      )
   }),
   bug('a crash message is believed of every silent host', 'partitions', 'I1', {
     decide: seeing(({ isHeard }) => ({ isKdumping: !isHeard }))
@@ -77,19 +73,10 @@ export const mutants: Mutant[] = [
       return reading === 'unknown' || reading === 'live' ? 'failing' : reading
     }
   }),
-  bug('two hosts are fenced at once', 'fencing', 'I16', { decide: amid({ fencing: 0 }) }),
+  bug('two hosts are fenced at once', 'two-victims', 'I16', { decide: amid({ fencing: 0 }) }),
   bug('half of the hosts silent raises no suspicion', 'fencing', 'I16', { decide: amid({ silentHosts: 1 }) }),
   bug('fencing right after the start', 'coordinators', 'I16', {
     decide: amid({ coordinatorUptime: seconds(9999) })
-  }),
-  bug('a silent host is never given up', 'host-loss', 'I15', {
-    decide: (health, seen, cluster, policy, now) => {
-      const next = production.decide(health, seen, cluster, policy, now)
-      return {
-        ...next,
-        actions: next.actions.filter(action => action !== 'restartAllVms' && action !== 'restartLeasedVms')
-      }
-    }
   }),
   // Restarts.
   bug('a failed VM is never restarted', 'host-loss', 'I15', { decideRestarts: () => [] }),
@@ -116,23 +103,24 @@ export const mutants: Mutant[] = [
         return failed ? { vmId: failed.vmId, kind: 'giveUp', why: 'bug' } : decision
       })
   }),
-  bug('a start whose answer was lost is forgotten', 'coordinators', 'I1', { takesStartsBack: false }),
+  bug('a start whose answer was lost is forgotten', 'replies', 'I1', { takesStartsBack: false }),
   bug('a VM that nobody has stays unknown', 'coordinators', 'I14', { orphansOf: () => [] }),
   // What hosts say.
   bug('whoever reports a VM has it', 'migration', 'I14', {
     judge: ({ hostId }) => ({ kind: 'believe', hostId })
   }),
-  bug('news of an earlier life is believed', 'host-loss', 'I1', {
+  bug('a VM that disappeared from a host that never had it is lost', 'migration', 'I1', {
     judge: (seen, known) =>
-      production.judge({ ...seen, generation: Math.max(seen.generation, known.generation) }, known)
+      seen.status === 'down' ? { kind: 'believe', hostId: null } : production.judge(seen, known)
   }),
-  bug('an arriving VM counts as arrived', 'migration', 'I14', {
+  bug('an arriving VM counts as arrived', 'migration', 'I1', {
     judge: (seen, known) => {
       const verdict = production.judge(seen, known)
-      return verdict.kind === 'arriving' ? { kind: 'believe', hostId: seen.hostId } : verdict
+      return verdict.kind === 'arriving' || verdict.kind === 'notArriving'
+        ? { kind: 'believe', hostId: seen.hostId }
+        : verdict
     }
   }),
-  bug('what runs on no record is destroyed', 'coordinators', 'I15', { sparesGhosts: false }),
   bug('no news of a VM means that it runs', 'host-loss', 'I15', {
     judge: (seen, known) => (seen.status === 'down' ? { kind: 'ignore' } : production.judge(seen, known))
   }),
@@ -145,12 +133,12 @@ export const mutants: Mutant[] = [
     }
   }),
   // Coordinators and requests.
-  bug('a repeated request has a second effect', 'coordinators', 'I1', { remembersRequests: false }),
-  bug('an older coordinator is obeyed', 'coordinators', 'I14', {
+  bug('a repeated request has a second effect', 'replies', 'I1', { remembersRequests: false }),
+  bug('an older coordinator is obeyed', 'twins', 'I14', {
     throwIfStale: () => {},
     throwIfStaleEpoch: () => {}
   }),
-  bug('the generation of a stopped host stays', 'fencing', 'I1', { fencesGeneration: false }),
+  bug('a coordinator takes no new epoch', 'twins', 'I14', { takesEpoch: false }),
   // Maintenance and upgrade.
   bug('a host is rebooted before it is empty', 'upgrade', 'M1', { drainsFirst: false }),
   bug('a host that is being emptied gets VMs', 'upgrade', 'M1', { keepsDrainedEmpty: false }),

@@ -16,6 +16,7 @@ import { hasLease, type SimWorld } from './world.js'
 
 const silent = pino({ level: 'silent' })
 const startsAtOnce = 20
+const livesOn = { lease: 'live', lastRenewal: null } as const
 export const failures: ReadonlySet<string> = new Set(['crashed', 'failed', 'lost', 'destroyed'])
 const firstContact = 5
 type Restarts = {
@@ -114,7 +115,29 @@ export class SimCoordinator implements HaWorld {
     return seconds(this.world.now - this.#started)
   }
 
+  #counts = new Map<string, number>()
+  #readers: Machine[] = []
+  /** Hosts through which power devices can be reached. */
+  proxies: string[] = []
+
+  /** What is the same for all hosts of one tick. */
+  #count(): void {
+    this.#counts = new Map()
+    for (const vm of this.records.vms.values())
+      if (vm.hostId !== null && isRunning(vm))
+        this.#counts.set(vm.hostId, (this.#counts.get(vm.hostId) ?? 0) + 1)
+    this.#readers = []
+    this.proxies = []
+    for (const host of this.world.machines.values()) {
+      if (this.#readers.length >= 4 && this.proxies.length >= 4) break
+      if (!this.hears(host)) continue
+      if (host.storage && host.inLockspace) this.#readers.push(host)
+      if (host.netIn && this.ready.has(host.id)) this.proxies.push(host.id)
+    }
+  }
+
   clusters(): WatchedCluster[] {
+    this.#count()
     const rows = [...this.records.hosts.values()].filter(row => this.#isWatched(row))
     return [{ clusterId: 'c', policy: this.#policy(), hosts: rows.map(row => this.#watched(row)) }]
   }
@@ -137,6 +160,7 @@ export class SimCoordinator implements HaWorld {
     const heard = this.hears(host)
     const now = seconds(this.world.now)
     const { power = 'none', hasKdump = false, canSoftFence = false, hasReservations = false } = host.spec
+    const seenLease = heard ? livesOn : this.#leaseOf(host)
     return {
       hostId: row.id,
       name: row.name,
@@ -146,13 +170,13 @@ export class SimCoordinator implements HaWorld {
       seen: {
         isHeard: heard,
         hasNewBoot: row.lostBootId !== null && row.bootId !== row.lostBootId,
-        ...(heard ? { lease: 'live' as const, lastRenewal: null } : this.#leaseOf(host)),
+        lease: seenLease.lease,
+        lastRenewal: seenLease.lastRenewal,
         managesStorageDomain: false,
-        vmCount: heard
-          ? 0
-          : [...this.records.vms.values()].filter(vm => vm.hostId === row.id && isRunning(vm)).length,
+        vmCount: heard ? 0 : (this.#counts.get(row.id) ?? 0),
         isConfirmedByOperator: row.proof === 'operator',
-        ...{ hasKdump, canSoftFence }
+        hasKdump,
+        canSoftFence
       }
     }
   }
@@ -162,11 +186,9 @@ export class SimCoordinator implements HaWorld {
     const { world } = this
     const record = world.sanlock.records.get(host.id)
     const opinions: LeaseObservation[] = []
-    for (const reader of world.machines.values()) {
-      if (reader === host || !reader.storage || !reader.inLockspace || !this.hears(reader)) continue
-      if (!record) break
+    for (const reader of this.#readers) {
+      if (reader === host || !record) continue
       opinions.push(this.#opinion(reader, record))
-      if (opinions.length >= 3) break
     }
     if (record && opinions.length > 0) this.#noteRenewal(host.id, record.lastRenewal, record.isFree)
     const changed = this.#renewals.get(host.id)?.changed ?? null

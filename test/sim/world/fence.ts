@@ -105,11 +105,7 @@ export class SimFence {
   }
 
   #proxies(hostId: string): string[] {
-    const { world, ready } = this.#coordinator
-    return [...world.machines.values()]
-      .filter(host => host.id !== hostId && ready.has(host.id) && this.#coordinator.hears(host) && host.netIn)
-      .slice(0, 3)
-      .map(({ id }) => id)
+    return this.#coordinator.proxies.filter(id => id !== hostId).slice(0, 3)
   }
 
   readonly #run = (

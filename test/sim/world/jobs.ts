@@ -78,9 +78,11 @@ export class JobsOfLife {
   choose(job: Job, vm: string, without: string | null): string | null {
     const { world, records, ready } = this.coordinator
     const pinned = world.vm(vm).pinned
-    const load = (id: string) =>
-      [...records.vms.values()].filter(row => row.hostId === id).length +
-      records.jobs.filter(other => other !== job && other.target === id).length
+    const loads = new Map<string, number>()
+    const add = (id: string | null) => id !== null && loads.set(id, (loads.get(id) ?? 0) + 1)
+    for (const row of records.vms.values()) add(row.hostId)
+    for (const other of records.jobs) if (other !== job) add(other.target)
+    const load = (id: string) => loads.get(id) ?? 0
     const fit = [...records.hosts.values()].filter(row => {
       const host = world.machine(row.id)
       if (row.id === without || job.excluded.includes(row.id)) return false
@@ -88,7 +90,11 @@ export class JobsOfLife {
       if (row.health !== 'up' || !row.hasStorage || !ready.has(row.id)) return false
       return (!pinned || pinned.includes(row.id)) && load(row.id) < (host.spec.room ?? 1000)
     })
-    return fit.toSorted((a, b) => load(a.id) - load(b.id) || (a.id < b.id ? -1 : 1))[0]?.id ?? null
+    // Two coordinators do not think alike.
+    if (this.coordinator.name !== 'c1') fit.reverse()
+    let best: string | null = null
+    for (const { id } of fit) if (best === null || load(id) < load(best)) best = id
+    return best
   }
 
   #start(job: Job): void {
