@@ -5,6 +5,7 @@ import { loadConfig } from '../config.js'
 import { gatherFacts } from './facts.js'
 import type { Finding } from './finding.js'
 import { judge } from './judge.js'
+import { gatherStorageTimeouts, judgeStorageTimeouts } from './storage-timeouts.js'
 
 /** `drover-agent doctor [--json] [--config FILE]`: what this host lacks and how to mend it. 1 if anything fails. */
 export async function doctorCommand(argv: string[]): Promise<number> {
@@ -17,9 +18,13 @@ export async function doctorCommand(argv: string[]): Promise<number> {
   })
   const config = loadConfig(values.config)
   const run = commandRunner(createLog('drover-agent', 'silent'))
-  const facts = await gatherFacts(config, run, AbortSignal.timeout(60_000))
+  const signal = AbortSignal.timeout(60_000)
+  const [facts, timeouts] = await Promise.all([
+    gatherFacts(config, run, signal),
+    gatherStorageTimeouts(run, signal)
+  ])
   const port = Number(config.listen.slice(config.listen.lastIndexOf(':') + 1))
-  const findings = judge(facts, port, new Date())
+  const findings = [...judge(facts, port, new Date()), ...judgeStorageTimeouts(timeouts)]
 
   const failed = findings.some(({ severity }) => severity === 'failure')
   process.stdout.write(values.json ? `${JSON.stringify({ ok: !failed, findings })}\n` : printed(findings))

@@ -35,9 +35,9 @@ export const discoveryRecord = ({ host, port }: HostPort) => `send_targets/${hos
 
 /** Exit codes that tell something. */
 export const exitCodes = {
-  transport: 4,
-  connectionRefused: 8,
   sessionExists: 15,
+  /** Among others: the target did not prove who it is. */
+  loginFailed: 19,
   noObject: 21,
   loginRefused: 24
 }

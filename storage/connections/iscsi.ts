@@ -178,13 +178,17 @@ export class Iscsi {
   }
 }
 
-const refusedText = 'the target refuses the login'
-const isRefusal = (fault: Fault) => fault.facts['exitCode'] === String(iscsiadm.exitCodes.loginRefused)
+const refusedText = 'the login is refused'
+const isRefusal = ({ facts }: Fault) =>
+  [iscsiadm.exitCodes.loginRefused, iscsiadm.exitCodes.loginFailed]
+    .map(String)
+    .includes(facts['exitCode'] ?? '')
 
 /** In few words: iscsiadm prints each thing twice, with the record before it. */
 function problemOf(error: unknown): string {
   if (!Fault.is(error, 'COMMAND_FAILED')) return error instanceof Error ? error.message : String(error)
-  if (isRefusal(error)) return `${refusedText}: user or secret is wrong, or this host is not on its list`
+  if (isRefusal(error))
+    return `${refusedText}: a user or secret is wrong on either side, or this host is not on its list`
   const said = error.message
     .split('\n')
     .find(line => line.startsWith('iscsiadm:') && !line.includes('System has'))

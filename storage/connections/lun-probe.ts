@@ -7,7 +7,8 @@ import { type LunContent, type LvmFound, mostLvmText, recogniseContents } from '
 // A program of its own: `node lun-probe.js DEVICE=SIZE …` reads the ends of disks, all at once, and prints a line of
 // JSON for each as soon as it is done. A disk that hangs keeps this process from ending, and nobody else.
 
-export type ProbeLine = { device: string; contents: LunContent[] } | { device: string; problem: string }
+export type ProbeLine =
+  { begun: true } | { device: string; contents: LunContent[] } | { device: string; problem: string }
 
 const mib = 2 ** 20
 
@@ -51,6 +52,7 @@ async function readText(path: string, from: number, length: number): Promise<str
 }
 
 async function main(disks: string[]): Promise<void> {
+  process.stdout.write('{"begun":true}\n')
   await Promise.all(
     disks.map(async disk => {
       const [device = '', size = ''] = disk.split('=')

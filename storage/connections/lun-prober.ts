@@ -22,7 +22,6 @@ export class LunProber {
   async probe(luns: readonly Lun[], signal: AbortSignal): Promise<Map<string, LunContent[]>> {
     const found = new Map<string, LunContent[]>()
     if (luns.length === 0 || this.#stuck.size >= mostStuck) return found
-    const limit = within(seconds(15), signal)
     const byNode = new Map(luns.map(lun => [lun.node, lun.wwid]))
     const child = spawn(
       process.execPath,
@@ -43,14 +42,19 @@ export class LunProber {
       child.once('close', end)
       child.once('error', end)
     })
+    let begin = () => {}
+    const begun = new Promise<void>(resolve => (begin = resolve))
     createInterface({ input: child.stdout }).on('line', text => {
       const line = JSON.parse(text) as ProbeLine
+      if ('begun' in line) return begin()
       const wwid = byNode.get(line.device)
       if (wwid !== undefined && 'contents' in line) found.set(wwid, line.contents)
       else if ('problem' in line) this.#log.warn({ lun: wwid, problem: line.problem }, 'lun cannot be read')
     })
     try {
-      await orAborted(ended, limit)
+      // Its start is bounded apart: a busy machine is no silent disk.
+      await orAborted(Promise.race([begun, ended]), within(seconds(60), signal))
+      await orAborted(ended, within(seconds(15), signal))
     } catch {
       // It sits in the kernel until its disk answers; it dies then, and is not waited for.
       child.kill('SIGKILL')

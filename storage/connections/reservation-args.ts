@@ -64,7 +64,7 @@ export function parseKeys(stdout: string): string[] {
 /** The reservation's type ("Write Exclusive, all registrants"); null where there is none. */
 export function parseReservation(stdout: string): string | null {
   if (/there is NO reservation held/i.test(stdout)) return null
-  return /type:\s*(.+?)\s*$/m.exec(stdout)?.[1] ?? null
+  return /scope:.*\btype:\s*(.+?)\s*$/m.exec(stdout)?.[1] ?? null
 }
 
 export const allRegistrants = /write exclusive, all registrants/i

@@ -92,6 +92,7 @@ t.test('a session that is there already counts', async t => {
 
 for (const [code, reason] of [
   [24, 'STORAGE_LOGIN_REFUSED'],
+  [19, 'STORAGE_LOGIN_REFUSED'],
   [8, 'STORAGE_UNREACHABLE']
 ] as const) {
   t.test(`exit status ${code} of every login is ${reason}`, async t => {

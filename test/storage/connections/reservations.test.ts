@@ -23,13 +23,13 @@ function fakeLun({ deaf = false, foreign = false } = {}) {
     const done = (stdout = '') => ({ code: 0, stdout, stderr: '' })
     if (args.includes('--read-keys'))
       return done(
-        `  LIO-ORG  one 4.0\n  PR generation=0x4, registered reservation keys follow:\n${[...keys.values()].map(key => `    ${key}\n`).join('')}`
+        `  LIO-ORG  one 4.0\n  Peripheral device type: disk\n  PR generation=0x4, registered reservation keys follow:\n${[...keys.values()].map(key => `    ${key}\n`).join('')}`
       )
     if (args.includes('--read-reservation'))
       return done(
         type === null
-          ? '  PR generation=0x1, there is NO reservation held\n'
-          : `  PR generation=0x2, Reservation follows:\n    Key=0x0\n    scope: LU_SCOPE,  type: ${type}\n`
+          ? '  Peripheral device type: disk\n  PR generation=0x1, there is NO reservation held\n'
+          : `  Peripheral device type: disk\n  PR generation=0x2, Reservation follows:\n    Key=0x0\n    scope: LU_SCOPE,  type: ${type}\n`
       )
     if (args.includes('--register-ignore')) keys.set(path, value('--param-sark'))
     if (args.includes('--register')) keys.delete(path)
@@ -95,7 +95,10 @@ t.test('keys and reservations are read as sg_persist prints them', async t => {
   const keys = `  LIO-ORG   one               4.0 \n  Peripheral device type: disk\n  PR generation=0x3, 2 registered reservation keys follow:\n    0x4452000100000007\n    0x123abc\n`
   t.strictSame(parseKeys(keys), ['0x4452000100000007', '0x123abc'])
   t.strictSame(parseKeys('  PR generation=0x0, there are NO registered reservation keys\n'), [])
-  const held = `  PR generation=0x1, Reservation follows:\n    Key=0x1\n    scope: LU_SCOPE,  type: Write Exclusive, all registrants\n`
+  const held = `  LIO-ORG   FILEIO            4.0\n  Peripheral device type: disk\n  PR generation=0x1, Reservation follows:\n    Key=0x0\n    scope: LU_SCOPE,  type: Write Exclusive, all registrants\n`
   t.equal(parseReservation(held), 'Write Exclusive, all registrants')
-  t.equal(parseReservation('  PR generation=0x1, there is NO reservation held\n'), null)
+  t.equal(
+    parseReservation('  Peripheral device type: disk\n  PR generation=0x1, there is NO reservation held\n'),
+    null
+  )
 })
