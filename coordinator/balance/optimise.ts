@@ -38,20 +38,29 @@ const mostPairs = 100_000
 const sourcesAtOnce = 6
 const targetsAtOnce = 10
 const leastGain = 1e-9
+const leastRefinement = 1e-7
 
 export function evenOut(problem: Evening): Evened {
   const plan = new Plan(problem)
   const before = plan.score()
   const moves: EveningMove[] = []
-  while (moves.length < problem.mostMoves) {
-    const move = plan.best()
-    if (!move) break
-    plan.apply(move)
-    problem.moved(move.vm, move.from, move.to)
-    moves.push(move)
+  // What was refined may let greed find more; it has the last word, so that nothing is left to find.
+  for (let round = 0; round < mostRounds; round++) {
+    for (let move = plan.best(); move !== null && plan.displaced < problem.mostMoves; move = plan.best()) {
+      plan.apply(move)
+      problem.moved(move.vm, move.from, move.to)
+      moves.push(move)
+    }
+    const refined = round === mostRounds - 1 ? [] : plan.refine()
+    moves.push(...refined)
+    if (refined.length === 0) break
   }
   return { moves, before, after: plan.score() }
 }
+
+const mostRounds = 10
+/** Passes over all moves in which something better is looked for. */
+const mostPasses = 20
 
 class Plan {
   readonly #p: Evening
@@ -61,6 +70,8 @@ class Plan {
   readonly #hostOf: Int32Array
   readonly #vmsOf: number[][]
   readonly #isSmall: boolean
+  /** VMs that are not where they were. */
+  readonly #displaced = new Set<number>()
   /** Moves that were refused, as vm x hosts + host, with the number of changes that the host had seen. */
   readonly #refused = new Map<number, number>()
   readonly #changes: Int32Array
@@ -87,6 +98,10 @@ class Plan {
     this.#isDone = new Uint8Array(hosts)
   }
 
+  get displaced(): number {
+    return this.#displaced.size
+  }
+
   score(): number {
     let score = 0
     for (let d = 0; d < this.#p.dimensions; d++) {
@@ -111,6 +126,69 @@ class Plan {
     }
   }
 
+  /**
+   * What greed has missed, with no more moves than it made: each VM that moves is tried on other hosts, and
+   * against the VMs that stayed where it came from.
+   */
+  refine(): EveningMove[] {
+    if (!this.#isSmall) return []
+    const changes: EveningMove[] = []
+    const make = (move: EveningMove) => {
+      this.apply(move)
+      this.#p.moved(move.vm, move.from, move.to)
+      changes.push(move)
+    }
+    for (let pass = 0, isBetter = true; isBetter && pass < mostPasses; pass++) {
+      isBetter = false
+      for (const vm of [...this.#displaced]) {
+        const origin = this.#p.hostOf[vm] ?? -1
+        const now = this.#hostOf[vm] ?? -1
+        const elsewhere = this.#betterHost(vm, now)
+        if (elsewhere) {
+          make(elsewhere)
+          isBetter = true
+          continue
+        }
+        const other = this.#betterVm(vm, now, origin)
+        if (other === null) continue
+        make({ vm, from: now, to: origin, gain: 0 })
+        if (this.#p.allows(other, now)) {
+          make({ vm: other, from: origin, to: now, gain: 0 })
+          isBetter = true
+        } else make({ vm, from: origin, to: now, gain: 0 })
+      }
+    }
+    return changes
+  }
+
+  #betterHost(vm: number, now: number): EveningMove | null {
+    const score = this.score()
+    let best: EveningMove | null = null
+    for (let to = 0; to < this.#p.hosts; to++) {
+      if (to === now || this.#p.isClosed[to] === 1) continue
+      const gain = score - this.#scoreWith(vm, now, to)
+      if (gain > (best?.gain ?? leastRefinement)) best = { vm, from: now, to, gain }
+    }
+    return best && this.#p.allows(vm, best.to) ? best : null
+  }
+
+  /** A VM that stayed behind and would do better than this one. */
+  #betterVm(vm: number, now: number, origin: number): number | null {
+    const score = this.score()
+    let best: number | null = null
+    let least = score - leastRefinement
+    this.apply({ vm, from: now, to: origin, gain: 0 })
+    for (const other of this.#vmsOf[origin] ?? []) {
+      if (other === vm || this.#p.hostOf[other] !== origin) continue
+      const after = this.#scoreWith(other, origin, now)
+      if (after >= least) continue
+      least = after
+      best = other
+    }
+    this.apply({ vm, from: origin, to: now, gain: 0 })
+    return best
+  }
+
   apply({ vm, from, to }: EveningMove): void {
     const { dimensions } = this.#p
     for (let d = 0; d < dimensions; d++) {
@@ -119,6 +197,8 @@ class Plan {
       this.#shift(to, d, demand)
     }
     this.#hostOf[vm] = to
+    if (to === this.#p.hostOf[vm]) this.#displaced.delete(vm)
+    else this.#displaced.add(vm)
     this.#vmsOf[from] = (this.#vmsOf[from] ?? []).filter(other => other !== vm)
     this.#vmsOf[to]?.push(vm)
     for (const host of [from, to]) {

@@ -30,41 +30,55 @@ export type BalanceOptions = {
   busyHostIds?: ReadonlySet<string>
   /** Evens out the number of VMs instead of what they use. */
   countsGuests?: boolean
+  /** What counts how much. */
+  weights?: EvennessWeights
+  /** See standardCost. */
+  costOfMove?: number
 }
+
+export type EvennessWeights = { cpu: number; memory: number; vcpus: number }
+const standardWeights: EvennessWeights = { cpu: 1, memory: 1, vcpus: 0 }
 
 /** A VM that has moved stays for so long, whatever is measured meanwhile. */
 export const restAfterMove = 600
-/** What a move must lower the score by: something for itself, and more for memory that has to travel. */
-const costOfMove = 0.002
-const costOfGib = 0.0001
+/**
+ * What a move must lower the score by, times the number of hosts, since one move among many hosts changes the
+ * score little: something for itself, and a twentieth of that for each GiB that has to travel.
+ */
+const standardCost = 0.02
 
 export function planBalance(
   snapshot: ClusterSnapshot,
   movables: readonly Movable[],
-  { mostMoves, busyHostIds = new Set(), countsGuests = false }: BalanceOptions
+  options: BalanceOptions
 ): BalancePlan {
+  const { mostMoves, busyHostIds = new Set(), countsGuests = false } = options
+  const { weights: counted = standardWeights, costOfMove = standardCost } = options
   const look = lookAt(snapshot)
   const units = unitsOf(snapshot.policy)
   const able = look.candidates.filter(({ host }) => host.status === 'up' && host.cpus > 0 && host.memory > 0)
   const indexOf = new Map(able.map(({ host }, index) => [host.hostId, index]))
-  const dimensions = countsGuests ? 1 : 2
+  const dimensions = countsGuests ? 1 : 3
   const grace = snapshot.policy.parameters.managerGrace
-  const demandOf = ({ vm }: PlacementRequest) => (countsGuests ? [1] : [cpuOf(vm), memoryNeeded(vm)])
+  const demandOf = ({ vm }: PlacementRequest) =>
+    countsGuests ? [1] : [cpuOf(vm), memoryNeeded(vm), vm.vcpus]
   const isFree = ({ request, secondsSinceMove }: Movable) =>
     !busyHostIds.has(request.currentHostId) &&
     (secondsSinceMove === null || secondsSinceMove >= restAfterMove)
 
   const { moves, before, after } = evenOut({
     ...{ hosts: able.length, dimensions, mostMoves },
-    weights: countsGuests ? [1] : [1, 1],
+    weights: countsGuests ? [1] : [counted.cpu, counted.memory, counted.vcpus],
     capacity: Float64Array.from(
       able.flatMap(({ host }) =>
-        countsGuests ? [snapshot.policy.parameters.highVmCount] : [100 * host.cpus, host.memory]
+        countsGuests ? [snapshot.policy.parameters.highVmCount] : [100 * host.cpus, host.memory, host.cpus]
       )
     ),
     load: Float64Array.from(
       able.flatMap(({ host, totals }) =>
-        countsGuests ? [totals.vms + grace * host.managedStorageDomains] : [totals.cpu, totals.memory]
+        countsGuests
+          ? [totals.vms + grace * host.managedStorageDomains]
+          : [totals.cpu, totals.memory, totals.vcpus]
       )
     ),
     demand: Float64Array.from(movables.flatMap(({ request }) => demandOf(request))),
@@ -72,7 +86,9 @@ export function planBalance(
       movables.map(movable => (isFree(movable) ? (indexOf.get(movable.request.currentHostId) ?? -1) : -1))
     ),
     cost: Float64Array.from(
-      movables.map(({ request }) => costOfMove + (costOfGib * request.vm.memory) / 2 ** 30)
+      movables.map(
+        ({ request }) => (costOfMove * (1 + request.vm.memory / 2 ** 30 / 20)) / Math.max(1, able.length)
+      )
     ),
     isClosed: Uint8Array.from(able.map(({ host }) => (busyHostIds.has(host.hostId) ? 1 : 0))),
     allows: (vm, host) => {

@@ -3,7 +3,17 @@ import type { BenchResult } from './bench.js'
 
 // `npm run bench -- NAME`: readable figures, then one line of JSON.
 
-const shared = ['agent-host', 'bench', 'cpu', 'main', 'step-times', 'storage-world', 'twin']
+const shared = [
+  'agent-host',
+  'bench',
+  'cluster-maker',
+  'cpu',
+  'htools',
+  'main',
+  'step-times',
+  'storage-world',
+  'twin'
+]
 const extension = import.meta.filename.endsWith('.ts') ? '.ts' : '.js'
 
 async function benches(): Promise<string[]> {

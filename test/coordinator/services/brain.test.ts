@@ -60,13 +60,13 @@ t.test('a policy is made, used, kept while it is used, and forgotten', async t =
   await it.mutate(services.placementPolicy.DeletePlacementPolicy, named)
   const { placementPolicies } = await it.call(services.placementPolicy.ListPlacementPolicies, {})
   t.equal(placementPolicies.length, 5, 'the built-in ones')
-  const wrong = [
+  const wrong: Array<[policy: typeof placementPolicy, field: string]> = [
     [{ ...placementPolicy, filters: ['luck'] }, 'placement_policy.filters[0]'],
     [{ ...placementPolicy, weights: { 'cpu-even': 101 } }, 'placement_policy.weights["cpu-even"]'],
     [{ ...placementPolicy, parameters: { highUtilization: 20 } }, 'placement_policy.parameters'],
     [{ ...placementPolicy, name: 'none' }, 'placement_policy.name'],
     [{ ...placementPolicy, balancer: 'magic' }, 'placement_policy.balancer']
-  ] as const
+  ]
   for (const [policy, field] of wrong) {
     const fault = await failure(
       it.mutate(services.placementPolicy.CreatePlacementPolicy, { placementPolicy: policy })
