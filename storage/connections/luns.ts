@@ -129,12 +129,17 @@ export function throwUnlessUsable(
   storageDomainId: string | null
 ): void {
   const { state, why } = judgeLun(lun, contents)
-  if (state === 'free' || (state === 'used' && isPartOf(contents, storageDomainId))) return
+  const isOwn = storageDomainId !== null && isBeginningOf(contents ?? [], storageDomainId)
+  if (state === 'free' || ((state === 'used' || state === 'foreign') && isOwn)) return
   const facts = { wwid: lun.wwid, state }
   throw new Fault('LUN_IN_USE', `LUN ${lun.wwid}: ${why}`, { facts })
 }
 
-const isPartOf = (contents: readonly LunContent[] | null, storageDomainId: string | null) =>
-  (contents ?? []).some(
-    content => content.kind === 'storageDomain' && content.storageDomainId === storageDomainId
+/** A PV without a VG is nobody's data: it is what a creation leaves that was cut short early. */
+function isBeginningOf(contents: readonly LunContent[], storageDomainId: string): boolean {
+  return contents.every(
+    content =>
+      (content.kind === 'storageDomain' && content.storageDomainId === storageDomainId) ||
+      (content.kind === 'lvm' && content.vg === null)
   )
+}

@@ -104,19 +104,17 @@ for (const [why, disks, uses, contents, state] of cases) {
 
 t.test('a storage domain that is being made finds its own beginning, and no other', async t => {
   const half: LunContent = { kind: 'storageDomain', storageDomainId: 'sd', isReady: false }
-  t.equal(
-    reasonOf(() => throwUnlessUsable(lun([sd('sda')]), [half], 'sd')),
-    null
-  )
-  t.equal(
-    reasonOf(() => throwUnlessUsable(lun([sd('sda')]), [half], 'other')),
-    'LUN_IN_USE'
-  )
+  const pv = (vg: string | null): LunContent => ({ kind: 'lvm', pvId: 'p', vg })
+  const free = lun([sd('sda')])
+  const refusal = (contents: LunContent[], id: string | null, of = free) =>
+    reasonOf(() => throwUnlessUsable(of, contents, id))
+  t.equal(refusal([half], 'sd'), null)
+  t.equal(refusal([pv(null)], 'sd'), null, 'nor does a PV that no VG has')
+  t.equal(refusal([half], 'other'), 'LUN_IN_USE')
+  t.equal(refusal([pv(null)], null), 'LUN_IN_USE')
+  t.equal(refusal([pv('vg')], 'sd'), 'LUN_IN_USE')
   const system = lun([sd('sda', { holders: ['dm-1'] }), lv], [root])
-  t.equal(
-    reasonOf(() => throwUnlessUsable(system, [half], 'sd')),
-    'LUN_IN_USE'
-  )
+  t.equal(refusal([half], 'sd', system), 'LUN_IN_USE')
 })
 
 t.test('WWIDs are spelled as udev and multipath do', async t => {
