@@ -59,7 +59,7 @@ export async function createBlockStorageDomain(
   const metadata = await describe(request, await group.read())
   await idempotent('storage-domain.create.block/publish', () => publish(group, request, metadata, signal))
   await crashpoint('storage-domain.create.block/done')
-  await group.activator.deactivate(specialInUse, signal)
+  await group.activator.deactivate(await group.activator.active(), signal)
   tools.log.info({ storageDomain: vg, devices }, 'block storage domain created')
   return metadata
 }

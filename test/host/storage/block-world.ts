@@ -30,7 +30,10 @@ export type BlockWorld = World & {
 }
 
 export async function attachLoop(path: string): Promise<string> {
-  return (await execute('losetup', ['--find', '--show', '--direct-io=on', path])).stdout.trim()
+  // Debian's kernel has no direct I/O in memory.
+  const words = ['--find', '--show', path]
+  const made = execute('losetup', ['--direct-io=on', ...words]).catch(() => execute('losetup', words))
+  return (await made).stdout.trim()
 }
 
 export async function newDevice(root: string, name: string, size: number): Promise<string> {
