@@ -5,6 +5,7 @@ import { Locks } from '../common/locks.js'
 import type { Logger } from '../common/log.js'
 import { commandRunner } from '../common/run.js'
 import { RpcServer } from '../common/server.js'
+import { UseWatch } from '../common/own-use.js'
 import { seconds } from '../common/units.js'
 import { Libvirt } from '../libvirt/connections.js'
 import { agentServices, descriptorSet, standardServices } from '../proto/load.js'
@@ -156,6 +157,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   const reader = new HostStatsReader(clock, stateDirectory)
   const stats = new Stats({ vms, libvirt, host, reader, clock, libvirtSocket: config.libvirt_socket })
   const watchers = { count: 0 }
+  const use = new UseWatch(clock)
   const intents = () => {
     const unfinished = tasks.list().filter(({ ended }) => ended === null)
     return unfinished.flatMap(({ objects }) => Object.values(objects))
@@ -207,7 +209,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   await notify.ready()
 
   thin.run()
-  startLoops({ vms, storage, stats, incoming, clock, log }, end.signal)
+  startLoops({ vms, storage, stats, incoming, use, clock, log }, end.signal)
   // sanlock may start after the agent, and be configured later still: what a host lacks is looked at again.
   const lookAgain = async (signal: AbortSignal) => {
     if (libvirt.isUp && host.capabilities && !host.capabilities.haLeases) await refresh(signal)

@@ -1,5 +1,6 @@
 import type { Clock } from '../common/clock.js'
 import type { Logger } from '../common/log.js'
+import { betweenLooks, type UseWatch } from '../common/own-use.js'
 import { seconds } from '../common/units.js'
 import { every } from './every.js'
 import { GuestPoller } from './guest.js'
@@ -9,10 +10,21 @@ import type { Stats } from './stats.js'
 import type { Storage } from './storage.js'
 import type { Vms } from './vms.js'
 
-type Parts = { vms: Vms; storage: Storage; stats: Stats; incoming: Incoming; clock: Clock; log: Logger }
+type Parts = {
+  vms: Vms
+  storage: Storage
+  stats: Stats
+  incoming: Incoming
+  use: UseWatch
+  clock: Clock
+  log: Logger
+}
 
 /** What the agent does again and again, each at its own pace, until the signal ends it. */
-export function startLoops({ vms, storage, stats, incoming, clock, log }: Parts, signal: AbortSignal): void {
+export function startLoops(
+  { vms, storage, stats, incoming, use, clock, log }: Parts,
+  signal: AbortSignal
+): void {
   const guests = new GuestPoller(vms, clock, log)
   const isHealthy = (id: string) =>
     storage.states().some(state => state.storageDomainId === id && state.health === 'active')
@@ -20,5 +32,6 @@ export function startLoops({ vms, storage, stats, incoming, clock, log }: Parts,
   void every({ clock, log, name: 'statistics' }, seconds(1), end => stats.round(end), signal)
   void every({ clock, log, name: 'guest agents' }, seconds(5), end => guests.round(end), signal)
   void every({ clock, log, name: 'arrivals' }, seconds(10), () => incoming.round(), signal)
+  void every({ clock, log, name: 'own use' }, betweenLooks, () => use.look(), signal)
   void every({ clock, log, name: 'resuming' }, seconds(2), end => resumer.round(end), signal)
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../common/clock.js'
 import type { Logger } from '../common/log.js'
+import { betweenLooks, type UseWatch } from '../common/own-use.js'
 import { seconds } from '../common/units.js'
 import type { Agents } from './agents.js'
 import type { ClusterLoop } from './cluster-loop.js'
@@ -28,6 +29,7 @@ export type ChoresOptions = {
   ca: CertificateAuthority
   own: OwnIdentity
   clusterLoop: ClusterLoop
+  use: UseWatch
   clock: Clock
   log: Logger
   /** The doors use the new certificates. */
@@ -66,6 +68,7 @@ export function chores(options: ChoresOptions): Chore[] {
       every: seconds(config.cluster_seconds),
       work: () => options.clusterLoop.run()
     },
+    { name: 'own use', every: betweenLooks, work: () => options.use.look() },
     { name: 'forget what is old', every: seconds(3600), work: () => forgetOld(store, config, clock) },
     {
       // Space that is back is noticed by itself.

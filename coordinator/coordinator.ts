@@ -21,6 +21,7 @@ import { secretsKey } from './keys.js'
 import { Leadership } from './leadership.js'
 import { Measured } from './measured.js'
 import { Notify } from '../common/notify.js'
+import { UseWatch } from '../common/own-use.js'
 import { Observer } from './observe.js'
 import { registerJobs } from './register-jobs.js'
 import { runAudit } from './run-audit.js'
@@ -70,6 +71,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   const store = await Store.open(`${config.state_directory}/store.db`, log)
   const leadership = new Leadership(store, `${config.state_directory}/seen-epoch`, clock, log)
   const ca = await CertificateAuthority.open(`${config.state_directory}/trust`, clock)
+  const use = new UseWatch(clock)
   const secrets = new Secrets(await secretsKey(`${config.state_directory}/secrets.key`, store, log))
   const { dataCenterId, coordinatorId, pageTokenKey, ticketKey } = store.transaction(tx => ({
     dataCenterId: settingOr(tx, 'dataCenterId', () => clock.newId()),
@@ -159,7 +161,9 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     .add(coordinatorServices.enrolment, enrolmentService(enrolment, ca))
     .add(
       coordinatorServices.event,
-      eventService(store, lists, (id, signal) => runAudit({ store, secrets, agents, clock, log }, id, signal))
+      eventService(store, lists, (id, signal) =>
+        runAudit({ store, secrets, agents, use: use.report, clock, log }, id, signal)
+      )
     )
     .add(
       coordinatorServices.watch,
@@ -185,6 +189,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       chores({
         ...{ config, store, leadership, agents, observer, enrolment, denied, ca, own, clock, log },
         clusterLoop,
+        use,
         reload: () => server.reload(own.certificates)
       }),
       clock,

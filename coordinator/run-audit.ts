@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { sleep, type Clock } from '../common/clock.js'
 import type { Logger } from '../common/log.js'
+import { growth, type UseReport } from '../common/own-use.js'
 import { seconds } from '../common/units.js'
 import type { Task__Output } from '../proto/generated/types/drover/agent/v1/Task.js'
 import type { Volume__Output } from '../proto/generated/types/drover/agent/v1/Volume.js'
@@ -13,12 +14,20 @@ import { quotaFindings } from './audit-quotas.js'
 import { hostFindings, storageFindings, storeFindings, type HostLook } from './audit-rules.js'
 import { secretFindings } from './audit-secrets.js'
 import { verifyAuditTrail } from './store/audit-records.js'
-import { enrolledHosts } from './store/hosts.js'
+import { enrolledHosts, type Host } from './store/hosts.js'
 import { storageDomains, viewsOfHost } from './store/storage-domains.js'
 import type { Secrets } from './store/secrets.js'
 import type { Store } from './store/store.js'
 
-type Options = { store: Store; secrets: Secrets; agents: Agents; clock: Clock; log: Logger }
+type Options = {
+  store: Store
+  secrets: Secrets
+  agents: Agents
+  /** What this coordinator uses of its machine. */
+  use: UseReport
+  clock: Clock
+  log: Logger
+}
 
 /**
  * Compares three views and changes nothing: the store, what hosts say they run, and what lies on storage. What
@@ -58,7 +67,7 @@ async function lookOnce(options: Options, only: string | null, signal: AbortSign
   if (only === null) {
     findings.push(...hostFindings(store.read, known, clock.wall()))
     findings.push(...storeFindings(store.read, clock.wall()), ...livenessFindings(store.read, clock.wall()))
-    findings.push(...quotaFindings(store.read))
+    findings.push(...quotaFindings(store.read), ...(await leaks(options, reachable, signal)))
     findings.push(...(await secretFindings(store.read, options.secrets, pause)))
     const { firstBad } = await verifyAuditTrail(store.read, pause)
     const object = `audit record ${firstBad}`
@@ -78,6 +87,28 @@ async function lookOnce(options: Options, only: string | null, signal: AbortSign
   const looked = `${vms} VMs, ${reachable.length} hosts, ${domains.length} storage domains`
   return { findings, scope: [looked, ...missed].join('; ') }
 }
+
+/** I19: who uses far more than when it was warm. */
+async function leaks(options: Options, hosts: readonly Host[], signal: AbortSignal): Promise<Finding[]> {
+  const { agents, log, use } = options
+  const own = growth(use).map(text => found('I19', 'coordinator', `uses ${text}`))
+  const theirs = hosts.map(async ({ id, name }) => {
+    try {
+      const { json } = await agents.call(id, agentServices.debug.Dump, {}, signal)
+      const inside = JSON.parse(json) as { use?: UseReport }
+      return growth(inside.use ?? unknownUse).map(text =>
+        found('I19', `agent of ${name}`, `uses ${text}`, id)
+      )
+    } catch (error) {
+      if (signal.aborted) throw error
+      log.info({ err: error, host: id }, 'the audit could not look into an agent')
+      return []
+    }
+  })
+  return [...own, ...(await Promise.all(theirs)).flat()]
+}
+
+const unknownUse: UseReport = { warm: null, latest: null }
 
 async function askHost({ agents, log }: Options, hostId: string, signal: AbortSignal) {
   try {

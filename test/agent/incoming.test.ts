@@ -69,5 +69,5 @@ t.test('what was announced and cancelled is let go of, and admits nobody', async
   t.strictSame(said, [`prepare ${vm.vmId}`], 'another generation is not meant')
   await incoming.cancel(vm.vmId, 1)
   t.strictSame(said, [`prepare ${vm.vmId}`, `tear down ${vm.vmId}`])
-  t.throws(() => incoming.admit(source, vm.vmId, 1), { reason: 'PERMISSION_DENIED' })
+  t.throws(() => incoming.admit(source, vm.vmId, 1), /no migration of VM .* is expected here/)
 })

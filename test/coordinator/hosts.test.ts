@@ -235,3 +235,17 @@ t.test('a host that is enrolled and was never heard says what to do', async t =>
   t.match(shown('initializing'), /not heard of yet: drover-agent must run there and be reachable at .*:\d+/)
   t.equal(shown('up'), '')
 })
+
+t.test('the audit names an agent that uses far more than when it was warm', async t => {
+  const world = await coordinatorWorld(t)
+  const agent = await world.addHost(await world.createCluster(), 'a')
+  const warm = { residentBytes: 2 ** 27, openFiles: 50, children: 2 }
+  agent.use = { warm, latest: { ...warm, openFiles: 900 } }
+  const { findings, scope } = await world.call(event.RunAudit, {})
+  t.match(findings, [
+    { invariant: 'I19', object: 'agent of a', text: /uses 900 open files/, hostId: agent.hostId }
+  ])
+  t.match(scope, /1 hosts/)
+  agent.use = { warm, latest: warm }
+  t.strictSame((await world.call(event.RunAudit, {})).findings, [])
+})

@@ -52,6 +52,8 @@ export class FakeAgent {
   readonly works = new Map<string, Work>()
   /** Replies to these methods are lost: the work is done, the answer never comes. */
   readonly losesReplyOf = new Set<string>()
+  /** What it uses of its machine, for the audit. */
+  use: object | undefined = undefined
   watch = new FakeWatch()
   #server: RpcServer | null = null
   #certificates: Certificates | null = null
@@ -132,6 +134,7 @@ export class FakeAgent {
       .add(agentServices.vm, this.#vmHandlers() as never)
       .add(agentServices.storage, this.#storageHandlers() as never)
       .add(agentServices.watch, { watch: this.#watchHandler() } as never)
+      .add(agentServices.debug, { dump: plain(() => ({ json: JSON.stringify({ use: this.use }) })) } as never)
       .addStandard()
     const port = Number(this.address.split(':')[1])
     await server.listenTls({ host: '127.0.0.1', port, certificates, allowAnonymous: false })
