@@ -9,6 +9,7 @@ import { pendingOn } from '../store/pending.js'
 import type { Tx } from '../store/query.js'
 import { storageDomain, storageDomains, viewsOfHost } from '../store/storage-domains.js'
 import { vmsOfHost, vmOrNull, type Vm } from '../store/vms.js'
+import { firstPace, nextLeaving, nextPace, stuckOf } from './evacuation.js'
 import { eachOf } from './hosts.js'
 import type { Act, JobTable } from './job.js'
 import { isRunning } from './observed-vm.js'
@@ -24,10 +25,6 @@ export type Evacuate = {
   order(vmId: string, childId: string, actor: string): void
   untilOver(childId: string, signal: AbortSignal): Promise<{ turnedBack: Fault | null }>
 }
-
-/** How many VMs leave a host at the same time. */
-const leavingAtOnce = 2
-const mostRounds = 3
 
 /** All VMs move away, then the host leaves the lockspaces: its leases are given back, not left to expire. */
 export function deactivateHost(world: JobWorld, evacuate: Evacuate): JobTable<DeactivateHost, Tx> {
@@ -81,39 +78,82 @@ export function deactivateHost(world: JobWorld, evacuate: Evacuate): JobTable<De
   }
 }
 
-/** Until no VM of ours runs there. What cannot move is named; the host then goes back into service. */
+/**
+ * Until no VM of ours runs there: as many at once as moves most (evacuation.ts). What cannot move is named; the
+ * host then goes back into service.
+ */
 async function emptyHost(world: JobWorld, evacuate: Evacuate, act: Act<DeactivateHost>): Promise<void> {
   const { hostId } = act.context
-  const { store } = world
-  const failures = new Map<string, string>()
-  for (let round = 0; ; round++) {
+  const { store, clock } = world
+  const failures = new Map<string, { count: number; message: string }>()
+  const moving = new Map<string, Promise<void>>()
+  const tries = new Map<string, number>()
+  let pace = firstPace
+  const move = async (vm: Vm) => {
+    const begun = clock.monotonic()
+    const tried = tries.get(vm.id) ?? 0
+    tries.set(vm.id, tried + 1)
+    const failure = await moveAway(world, evacuate, act, vm, tried)
+    const took = Math.max(clock.monotonic() - begun, 0.001)
+    pace = nextPace(pace, { rate: (vm.memoryBytes / took) * moving.size, failed: failure !== null })
+    if (failure === null) failures.delete(vm.id)
+    else failures.set(vm.id, { count: (failures.get(vm.id)?.count ?? 0) + 1, message: failure })
+    if (failure !== null) await sleep(clock, seconds(2), act.signal)
+  }
+  for (;;) {
     const running = vmsOfHost(store.read, hostId).filter(vm => isRunning(vm) && !vm.isExternal)
+    const leaving = running.map(({ id, memoryBytes, priority }) => ({
+      ...{ vmId: id, memoryBytes, priority, isMoving: moving.has(id) },
+      failures: failures.get(id)?.count ?? 0
+    }))
+    for (const id of nextLeaving(leaving, pace)) {
+      const vm = running.find(row => row.id === id)
+      if (vm)
+        moving.set(
+          id,
+          move(vm).finally(() => moving.delete(id))
+        )
+    }
     // What was placed here before, and is not seen yet, comes and has to leave again.
-    const coming = pendingOn(store.read, hostId)
-    if (running.length === 0 && coming.length === 0) break
-    if (running.length === 0) await sleep(world.clock, seconds(1), act.signal)
-    const stuck = running.filter(({ id }) => failures.has(id) && round >= mostRounds)
-    if (stuck.length > 0) throw immovable(stuck, failures)
-    await eachOf(running, leavingAtOnce, async vm => {
-      const childId = derivedId(act.jobId, `evacuate/${vm.id}/${vm.generation}/${round}`)
-      try {
-        if (!jobOrNull(store.read, childId)) evacuate.order(vm.id, childId, 'system')
-        const { turnedBack } = await evacuate.untilOver(childId, act.signal)
-        if (turnedBack) throw turnedBack
-        failures.delete(vm.id)
-      } catch (error) {
-        if (act.signal.aborted || !(error instanceof Fault)) throw error
-        if (vmOrNull(store.read, vm.id)?.hostId === hostId) failures.set(vm.id, error.message)
-      }
-    })
-    if (failures.size > 0) await sleep(world.clock, seconds(2), act.signal)
+    const isEmpty = running.length === 0 && pendingOn(store.read, hostId).length === 0
+    if (moving.size === 0) {
+      const stuck = new Set(stuckOf(leaving))
+      if (stuck.size > 0)
+        throw immovable(
+          running.filter(({ id }) => stuck.has(id)),
+          failures
+        )
+      if (isEmpty) break
+      await sleep(clock, seconds(1), act.signal)
+    } else await Promise.race(moving.values())
   }
   const external = vmsOfHost(store.read, hostId).filter(isRunning)
   if (external.length > 0) throw immovable(external, failures)
 }
 
-function immovable(vms: readonly Vm[], failures: ReadonlyMap<string, string>): Fault {
-  const all = vms.map(({ id, name }) => `${name}: ${failures.get(id) ?? 'not made by this installation'}`)
+/** One try: null when the VM has left, else why not. After a restart of the coordinator the same try goes on. */
+async function moveAway(
+  { store }: JobWorld,
+  evacuate: Evacuate,
+  { jobId, context: { hostId }, signal }: Act<DeactivateHost>,
+  { id, generation }: Vm,
+  tried: number
+): Promise<string | null> {
+  const childId = derivedId(jobId, `evacuate/${id}/${generation}/${tried}`)
+  try {
+    if (!jobOrNull(store.read, childId)) evacuate.order(id, childId, 'system')
+    const { turnedBack } = await evacuate.untilOver(childId, signal)
+    if (turnedBack) throw turnedBack
+    return null
+  } catch (error) {
+    if (signal.aborted || !(error instanceof Fault)) throw error
+    return vmOrNull(store.read, id)?.hostId === hostId ? error.message : null
+  }
+}
+
+function immovable(vms: readonly Vm[], failures: ReadonlyMap<string, { message: string }>): Fault {
+  const why = (id: string) => failures.get(id)?.message ?? 'not made by this installation'
+  const all = vms.map(({ id, name }) => `${name}: ${why(id)}`)
   return new Fault('WRONG_STATE', `VMs cannot leave the host: ${all.join('; ')}`)
 }
 

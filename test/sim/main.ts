@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
@@ -34,12 +35,10 @@ async function runAll(chunks: Chunk[]): Promise<Done[]> {
   const work = async () => {
     const worker = new Worker(new URL(import.meta.url))
     for (let chunk = waiting.shift(); chunk; chunk = waiting.shift()) {
-      const answer = new Promise<Done>((resolve, reject) => {
-        worker.once('message', resolve)
-        worker.once('error', reject)
-      })
+      const answer = once(worker, 'message')
       worker.postMessage(chunk)
-      done.push(await answer)
+      const [found] = (await answer) as [Done]
+      done.push(found)
     }
     await worker.terminate()
   }
