@@ -33,6 +33,19 @@ export function unitsOf(policy: Policy): Units {
   }
 }
 
+/** Filters whose answer depends on what VMs take: all others say the same as long as a look lives. */
+const moving: ReadonlySet<string> = new Set([
+  ...['cpu-overcommit', 'memory', 'memory-overcommit', 'affinity-hosts', 'affinity-vms']
+])
+
+/** The filters that a plan asks once, and the units that it asks again after each change. */
+export function splitUnits({ filters, weights: all }: Units): { fixed: Units; again: Units } {
+  return {
+    fixed: { filters: filters.filter(([name]) => !moving.has(name)), weights: [] },
+    again: { filters: filters.filter(([name]) => moving.has(name)), weights: all }
+  }
+}
+
 /** The score alone, or null for a host that is refused: the quick way, for plans. */
 export function scoreOf(
   units: Units,

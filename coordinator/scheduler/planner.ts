@@ -1,10 +1,10 @@
 import type { PlacementRequest } from './cluster.js'
-import { scoreOf, unitsOf, type Units } from './judge.js'
+import { scoreOf, splitUnits, unitsOf, type Units } from './judge.js'
 import { put, take, type Look } from './look.js'
 import { placeIn } from './place.js'
 import { ShapeOrder } from './shape-order.js'
 
-type Shape = { order: ShapeOrder; request: PlacementRequest; seen: number; groupsSeen: number }
+type Shape = { order: ShapeOrder; able: Uint8Array; seen: number }
 
 /**
  * Places many VMs into one look, each with what the ones before it took. It asks the same filters and weights
@@ -14,17 +14,23 @@ type Shape = { order: ShapeOrder; request: PlacementRequest; seen: number; group
 export class Planner {
   readonly look: Look
   readonly #units: Units
+  readonly #fixed: Units
+  readonly #again: Units
+  /** Hosts that pass the filters which do not change, by what these look at. */
+  readonly #able = new Map<string, Uint8Array>()
   readonly #isRanked: boolean
   readonly #shapes = new Map<string, Shape>()
   readonly #byHostId: number[]
   readonly #indexOf: ReadonlyMap<string, number>
   /** Candidates that changed, in order; a shape remembers how far it has read. */
   readonly #changed: number[] = []
-  #groupChanges = 0
 
   constructor(look: Look) {
     this.look = look
     this.#units = unitsOf(look.cluster.policy)
+    const { fixed, again } = splitUnits(this.#units)
+    this.#fixed = fixed
+    this.#again = again
     this.#isRanked = look.cluster.policy.selector === 'ranked'
     // Ties go to the lower id, so the order of the indexes is that of the ids.
     const ids = look.candidates.map(({ host }) => host.hostId)
@@ -45,20 +51,21 @@ export class Planner {
       const placement = placeIn(this.look, this.#units, request)
       return placement.kind === 'placed' ? placement.hostId : null
     }
-    const best = this.#upToDate(request).order.best
+    const isGrouped = this.look.groupsOf.has(request.vm.vmId)
+    const best = isGrouped ? this.#scan(request) : this.#upToDate(request).order.best
     return best < 0 ? null : (this.#candidate(best)?.host.hostId ?? null)
   }
 
   put(hostId: string, { vm }: PlacementRequest): void {
     put(this.look, hostId, vm)
-    this.#note(hostId, vm.vmId)
+    this.#note(hostId)
   }
 
   /** Takes back what `put` did. */
   takeBack({ vm }: PlacementRequest): void {
     const hostId = this.look.hostOfVm.get(vm.vmId)
     take(this.look, vm, true)
-    if (hostId !== undefined) this.#note(hostId, vm.vmId)
+    if (hostId !== undefined) this.#note(hostId)
   }
 
   /** Whether one host could take the VM now. */
@@ -67,49 +74,80 @@ export class Planner {
     return candidate !== undefined && scoreOf(this.#units, candidate, request, this.look) !== null
   }
 
-  #note(hostId: string, vmId: string): void {
+  #note(hostId: string): void {
     const index = this.#indexOf.get(hostId)
     if (index !== undefined) this.#changed.push(index)
-    if (this.look.groupsOf.has(vmId)) this.#groupChanges++
   }
 
   #candidate(index: number) {
     return this.look.candidates[this.#byHostId[index] ?? -1]
   }
 
+  /** Rules of affinity look at where others are, and any move of those may change any host: all are judged. */
+  #scan(request: PlacementRequest): number {
+    const able = this.#ableFor(request)
+    let best = -1
+    let least = Infinity
+    for (let index = 0; index < this.#byHostId.length; index++) {
+      if (able[index] === 0) continue
+      const candidate = this.#candidate(index)
+      const score = candidate ? scoreOf(this.#again, candidate, request, this.look) : null
+      if (score === null || score >= least) continue
+      least = score
+      best = index
+    }
+    return best
+  }
+
   #upToDate(request: PlacementRequest): Shape {
-    const key = shapeOf(request, this.look)
+    const key = shapeOf(request)
     let shape = this.#shapes.get(key)
-    // Rules of affinity look at where others are: any of their moves may change any host.
-    const isGrouped = this.look.groupsOf.has(request.vm.vmId)
-    if (!shape || (isGrouped && shape.groupsSeen !== this.#groupChanges)) {
-      shape = { order: new ShapeOrder(this.#byHostId.length), request, seen: 0, groupsSeen: 0 }
-      for (let index = 0; index < this.#byHostId.length; index++) this.#judge(shape.order, index, request)
+    if (!shape) {
+      shape = { order: new ShapeOrder(this.#byHostId.length), able: this.#ableFor(request), seen: 0 }
+      for (let index = 0; index < this.#byHostId.length; index++) this.#judge(shape, index, request)
       this.#shapes.set(key, shape)
     } else {
       for (let at = shape.seen; at < this.#changed.length; at++) {
-        this.#judge(shape.order, this.#changed[at] ?? 0, request)
+        this.#judge(shape, this.#changed[at] ?? 0, request)
       }
     }
     shape.seen = this.#changed.length
-    shape.groupsSeen = this.#groupChanges
     return shape
   }
 
-  #judge(order: ShapeOrder, index: number, request: PlacementRequest): void {
+  #judge({ order, able }: Shape, index: number, request: PlacementRequest): void {
+    if (able[index] === 0) return
     const candidate = this.#candidate(index)
-    order.set(index, candidate ? scoreOf(this.#units, candidate, request, this.look) : null)
+    order.set(index, candidate ? scoreOf(this.#again, candidate, request, this.look) : null)
+  }
+
+  #ableFor(request: PlacementRequest): Uint8Array {
+    const key = needsOf(request)
+    const known = this.#able.get(key)
+    if (known) return known
+    const able = Uint8Array.from(this.#byHostId, (_, index) => {
+      const candidate = this.#candidate(index)
+      return candidate && scoreOf(this.#fixed, candidate, request, this.look) !== null ? 1 : 0
+    })
+    this.#able.set(key, able)
+    return able
   }
 }
 
 /** Everything that filters and weights read of a request, but the VM's id and name. */
-export function shapeOf(request: PlacementRequest, look: Look): string {
-  const { vm, purpose, currentHostId, preferredHostId, onlyHostId, excluded, isRelaxed } = request
-  // A VM of a group is a shape of its own: its rules look at where it is itself.
-  const groups = look.groupsOf.has(vm.vmId) ? vm.vmId : ''
-  const numbers = `${vm.vcpus} ${vm.memory} ${vm.cpuPercent} ${vm.hugePageKib} ${vm.numaNodes.join(',')}`
-  const bits = `${+vm.needsUefi}${+vm.needsLease}${+vm.isHa}${+isRelaxed}`
+export function shapeOf(request: PlacementRequest): string {
+  const { vm, preferredHostId, isRelaxed } = request
+  const bits = `${vm.isHa ? 1 : 0}${isRelaxed ? 1 : 0}`
+  return `${vm.memory} ${vm.cpuPercent} ${bits} ${preferredHostId} ${needsOf(request)}`
+}
+
+/** What the filters read that do not look at what VMs take. */
+function needsOf({ vm, purpose, currentHostId, onlyHostId, excluded }: PlacementRequest): string {
+  const bits = `${vm.needsUefi ? 1 : 0}${vm.needsLease ? 1 : 0}${vm.isHa ? 1 : 0}`
+  const pages = vm.hugePageKib === 0 ? '' : `${vm.hugePageKib}x${vm.memory}`
+  const sizes = `${vm.vcpus} ${pages} ${vm.numaNodes.join(',')}`
   const names = `${vm.cpuModel}/${vm.machineType}/${vm.bridges.join(',')}/${vm.hostDevices.join(',')}`
-  const ids = `${vm.storageDomainIds.join(',')}/${vm.pinnedHostIds.join(',')}/${[...excluded.keys()].join(',')}`
-  return `${purpose} ${numbers} ${bits} ${names} ${ids} ${currentHostId}/${preferredHostId}/${onlyHostId} ${groups}`
+  const out = excluded.size === 0 ? '' : [...excluded.keys()].join(',')
+  const ids = `${vm.storageDomainIds.join(',')}/${vm.pinnedHostIds.join(',')}/${out}`
+  return `${purpose} ${sizes} ${bits} ${names} ${ids} ${currentHostId}/${onlyHostId}`
 }

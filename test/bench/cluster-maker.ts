@@ -95,9 +95,9 @@ export const movablesOf = (running: readonly WantedVm[][]): Movable[] =>
     })
   )
 
-/** Small groups of VMs that should be apart, for one VM in ten. */
+/** Small groups of VMs that should be apart, for one VM in fifty. */
 export function groupsFor(vms: readonly WantedVm[]): AffinityGroup[] {
-  const grouped = vms.filter((_, at) => at % 10 === 0)
+  const grouped = vms.filter((_, at) => at % 50 === 0)
   return Array.from({ length: Math.floor(grouped.length / 4) }, (_, at) => ({
     ...{ groupId: `g${at}`, name: `g${at}`, priority: at % 3, vmRule: 'negative', vmIsHard: at % 2 === 0 },
     ...{ hostRule: 'none', hostIsHard: false, hostIds: [] },
