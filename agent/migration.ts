@@ -108,6 +108,9 @@ async function settle(world: MigrationWorld, vm: Vm, error: unknown, run: TaskRu
   if (run.signal.aborted || isVirError(error, 'OPERATION_ABORTED')) {
     throw new Fault('CANCELLED', `the migration of VM ${vm.id} was cancelled`, { cause: error })
   }
+  if (isVirError(error, 'CPU_INCOMPATIBLE')) {
+    throw new Fault('WRONG_STATE', `the destination cannot offer the CPU of VM ${vm.id}`, { cause: error })
+  }
   // libvirt's failure is this request's answer: it is not tried again by itself.
   if (error instanceof Fault && error.facts['libvirtError'] !== undefined) {
     throw new Fault('LIBVIRT_FAILED', error.message, { cause: error, facts: error.facts })

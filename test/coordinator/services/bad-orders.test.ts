@@ -216,3 +216,13 @@ t.test('a hundred times the same order at once is one job', async t => {
   t.equal(new Set(answers.map(({ jobId }) => jobId)).size, 1)
   t.equal((await world.call(vm.ListVms, {})).vms.length, 1)
 })
+
+t.test('A67 a MAC address that another VM has is refused, and names it', async t => {
+  const world = await coordinatorWorld(t)
+  const more = { clusterId: await world.createCluster(), nics: [{ mac: '52:54:00:12:34:56' }] }
+  await world.mutate(vm.CreateVm, { vm: { name: 'first', ...more } })
+  const error = (await failure(world.mutate(vm.CreateVm, { vm: { name: 'second', ...more } }))) as Fault
+  t.equal(error.status, 'ALREADY_EXISTS', error.message)
+  t.match(error.message, '52:54:00:12:34:56')
+  t.equal((await world.call(vm.ListVms, {})).vms.length, 1)
+})
