@@ -21,6 +21,7 @@ export async function auditGroup({ group, identity, special }: BlockStorageDomai
       `${reading.metadataDevices.length} physical volumes hold LVM's metadata, not one`
     )
   }
+  if (reading.damaged > 0) found('I5', identity.id, `${reading.damaged} copies of LVM's metadata are damaged`)
   if (reading.areaSize < 64 * 2 ** 20) found('I5', identity.id, "the area for LVM's metadata is too small")
   if (reading.textSize > 0.4 * reading.areaSize) found('I5', identity.id, "LVM's metadata is nearly full")
   for (const { name, size } of specialVolumes(identity.geometry.alignment)) {

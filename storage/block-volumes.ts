@@ -38,7 +38,7 @@ export class BlockVolumes implements Volumes {
   readonly #links: BlockLinks
   readonly #run: Run
   readonly #tidyToo: () => Promise<string[]>
-  /** Slots of volumes that this process is making: chosen, and not yet in a tag. */
+  /** Slots of volumes that this process makes: chosen, and until they are seen in a tag. */
   readonly #reserved = new Map<string, number>()
   #seen: { group: Group; volumes: Volume[]; byName: Map<string, Volume> } | null = null
 
@@ -122,12 +122,20 @@ export class BlockVolumes implements Volumes {
     }
     const size = initialAllocation(metadata, volume.initialSize ?? null)
     await this.#throwIfFull(size, volumeId)
-    this.#reserved.set(volumeId, freeSlot([...this.#reserved.values(), ...all.flatMap(slotsOf)]))
+    this.#reserved.set(volumeId, await this.#freeSlot())
     const tags = [initializingTag]
     const command = { vg: this.#group.vg, lv: volumeId, mebibytes: mebibytes(size), tags, pv: null }
     await this.#group.change({ kind: 'createLv', ...command }, signal)
     await crashpoint('volume.create.block/activate')
     await this.reach([{ imageId, volumeId }], signal)
+  }
+
+  /** Nothing may come between the look at the tags and the choice, or a slot could be chosen twice. */
+  async #freeSlot(): Promise<number> {
+    const all = await this.#all()
+    const slot = freeSlot([...this.#reserved.values(), ...all.flatMap(slotsOf)])
+    for (const { name } of published(all)) this.#reserved.delete(name)
+    return slot
   }
 
   async #throwIfFull(size: Bytes, volumeId: string): Promise<void> {
@@ -163,7 +171,6 @@ export class BlockVolumes implements Volumes {
     await crashpoint(`${point}/tags`)
     const { remove, add } = commitVolumeTags({ slot, imageId, parentId: metadata.parentId })
     await this.#retag([volumeId], remove, add)
-    this.#reserved.delete(volumeId)
     await this.#links.prepareToo(imageId, volumeId)
   }
 
@@ -301,10 +308,10 @@ export class BlockVolumes implements Volumes {
 
   /** Slot of a volume that is published, or is being made here. From what was read last. */
   slotOf(volumeId: string, group: Group): number {
-    const reserved = this.#reserved.get(volumeId)
-    if (reserved !== undefined) return reserved
     const tagged = readVolumeTags(group.volumes.get(volumeId)?.tags ?? [])
     if (tagged.kind === 'volume' || tagged.kind === 'removed') return tagged.slot
+    const reserved = this.#reserved.get(volumeId)
+    if (reserved !== undefined) return reserved
     throw new Fault('VOLUME_NOT_FOUND', `no volume ${volumeId} in storage domain ${this.#group.vg}`)
   }
 
@@ -356,6 +363,7 @@ export class BlockVolumes implements Volumes {
       })
     }
     await this.#group.change({ kind: 'removeLvs', vg: this.#group.vg, lvs }, never)
+    for (const name of lvs) this.#reserved.delete(name)
   }
 }
 

@@ -8,7 +8,8 @@ import { type LvmGroup, readLvmGroup } from './format/lvm-text.js'
 
 // LVM's metadata, read in this process straight from the physical volumes: a read can never write, needs no
 // program, and costs a few direct reads of 4 KiB while nothing has changed. A commit of LVM ends with one write of
-// an area's header; what we read between its writes fails its checksum and is read again.
+// the header of each of two areas. A copy that fails its checksum is being written, or is damaged: the other one
+// counts, as for LVM itself; when none is left, all are read again.
 
 export type GroupReading = {
   group: LvmGroup
@@ -21,10 +22,12 @@ export type GroupReading = {
   /** Room for LVM's text in one area, and how much of it the text takes. */
   textSize: number
   areaSize: number
+  /** Copies of the metadata that could not be read. */
+  damaged: number
 }
 
 type Label = { pvId: string; areas: MetadataArea[] }
-type Header = { device: string; area: MetadataArea; bytes: Buffer }
+type Header = { device: string; area: MetadataArea; bytes: Buffer; isWhole: boolean }
 
 const attempts = 20
 const block = 4096
@@ -74,11 +77,24 @@ export class LvmReader {
     for (const [device, { areas }] of this.#labels) {
       for (const area of areas) headers.push(await headerOf(device, area))
     }
+    this.#throwIfTwins()
     const seen = headers.map(({ bytes }) => bytes.toString('latin1', 0, 128)).join()
     if (this.#cached?.seen === seen) return this.#cached.reading
     const reading = await this.#readText(headers)
     this.#cached = reading === null ? null : { seen, reading }
     return reading
+  }
+
+  /** A copy of a LUN beside its original: nobody can tell which of them LVM would write to. */
+  #throwIfTwins(): void {
+    const byId = new Map<string, string>()
+    for (const [device, { pvId }] of this.#labels) {
+      const other = byId.get(pvId)
+      if (other !== undefined) {
+        throw new Fault('WRONG_STATE', `the devices ${other} and ${device} have the same id; one is a copy`)
+      }
+      byId.set(pvId, device)
+    }
   }
 
   async #label(device: string): Promise<void> {
@@ -94,18 +110,28 @@ export class LvmReader {
   async #readText(headers: Header[]): Promise<GroupReading | null> {
     let best: { group: LvmGroup; text: Buffer; area: MetadataArea } | null = null
     const inUse = new Set<string>()
-    for (const { device, area, bytes } of headers) {
+    let damaged = 0
+    for (const { device, area, bytes, isWhole } of headers) {
+      if (!isWhole) {
+        damaged++
+        continue
+      }
       const place = readAreaHeader(bytes, area)
       if (place === null) continue
       const parts = []
       for (const { offset, length } of place.parts) parts.push(await readAt(device, Number(offset), length))
       const text = Buffer.concat(parts)
-      if (lvmChecksum(text) !== place.checksum)
-        throw new FormatError('invalid', 'the text of the LVM metadata fails its checksum')
+      if (lvmChecksum(text) !== place.checksum) {
+        damaged++
+        continue
+      }
       const group = readLvmGroup(text.toString('utf8').replace(/\0+$/, ''))
       if (group.name !== this.#vg) continue
       inUse.add(device)
       if (best === null || group.seqno > best.group.seqno) best = { group, text, area }
+    }
+    if (best === null && damaged > 0) {
+      throw new FormatError('invalid', "no copy of LVM's metadata passes its checksum")
     }
     if (best === null) return null
     const byId = new Map([...this.#labels].map(([device, { pvId }]) => [pvId, device]))
@@ -122,16 +148,15 @@ export class LvmReader {
       missing,
       metadataDevices: [...inUse],
       textSize: best.text.length,
-      areaSize: Number(best.area.size)
+      areaSize: Number(best.area.size),
+      damaged
     }
   }
 }
 
 async function headerOf(device: string, area: MetadataArea): Promise<Header> {
   const bytes = await readAt(device, Number(area.offset), 512)
-  if (!isWholeAreaHeader(bytes))
-    throw new FormatError('invalid', `a header of LVM's metadata on ${device} fails its checksum`)
-  return { device, area, bytes }
+  return { device, area, bytes, isWhole: isWholeAreaHeader(bytes) }
 }
 
 /** Direct reads begin and end on blocks. */
@@ -151,9 +176,8 @@ export async function groupOn(device: string): Promise<{ pvId: string; vg: strin
     throw error
   }
   for (const area of label.areas) {
-    const { bytes } = await headerOf(device, area)
-    const place = readAreaHeader(bytes, area)
-    const [first] = place?.parts ?? []
+    const { bytes, isWhole } = await headerOf(device, area)
+    const [first] = (isWhole ? readAreaHeader(bytes, area)?.parts : null) ?? []
     if (first === undefined) continue
     const name = /^\s*([\w.+-]+) \{/.exec(
       (await readAt(device, Number(first.offset), 512)).toString('latin1')
