@@ -29,6 +29,7 @@ export type WaysParts = {
 const patience = seconds(0.05)
 /** So long nobody answers until this host would be the manager itself. */
 const untilTaken = seconds(5)
+const untilLooked = seconds(0.5)
 /** Answers that no other way would change. */
 const final = ['STORAGE_DOMAIN_FULL', 'VOLUME_NOT_FOUND', 'WRONG_STATE', 'NO_SPACE'] as const
 
@@ -110,8 +111,22 @@ export class Ways {
       await this.#parts.peer(hostId, wanted, signal)
       return 'fast'
     } catch (error) {
-      if (Fault.is(error, 'NOT_MANAGER')) this.#known.delete(wanted.storageDomainId)
-      throw error
+      if (!Fault.is(error, 'NOT_MANAGER')) throw error
+      return this.#afterChange(wanted, signal)
+    }
+  }
+
+  /** The host that was the manager is not any more: looks until it is clear who is, or that nobody is. */
+  async #afterChange(wanted: Wanted, signal: AbortSignal): Promise<Way> {
+    const before = this.#known.get(wanted.storageDomainId)?.ownerSanlockHostId ?? null
+    for (;;) {
+      const view = await this.#look(wanted.storageDomainId, signal)
+      if (view.isManager) return this.#here(wanted, signal)
+      if (view.ownerSanlockHostId === null) return this.#asManager(wanted, signal)
+      const hostId = this.#parts.hostIdOf(view.ownerSanlockHostId)
+      const isNew = view.ownerSanlockHostId !== before
+      if (isNew && hostId !== null) return this.#fast(hostId, wanted, signal)
+      await this.#later(untilLooked, signal)
     }
   }
 

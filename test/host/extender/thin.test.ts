@@ -1,0 +1,52 @@
+import t from 'tap'
+import { GiB, MiB } from '../../../common/units.js'
+import { skipped } from '../storage/block-world.js'
+import { never, smallChunks, storageDomainId, thinGuest, twoHosts, until } from './thin-world.js'
+
+// From the event of libvirt to the next threshold, over two hosts: nothing here is simulated but the guest's
+// operating system.
+
+t.setTimeout(240_000)
+
+t.test('a thin disk grows ahead of its guest', { skip: skipped }, async t => {
+  const hosts = await twoHosts({ size: GiB(16) })
+  t.teardown(() => hosts.end())
+  await hosts.one.ask(storageDomainId, 'takeManager', {}, never)
+  const guest = await thinGuest(hosts, smallChunks, GiB(4))
+  const { extender, armed, write, usage, show } = guest
+  const grow = async () => {
+    const before = show()?.history.length ?? 0
+    for (let i = 0; i < 200 && show()?.history.length === before; i++) await write()
+    await until('the disk was extended', () => (show()?.history.length ?? 0) > before)
+    await until('armed', () => show()?.drive.phase === 'armed')
+    return show()?.history.at(-1)
+  }
+
+  await t.test('the sweep finds it and sets the first threshold', async t => {
+    await extender.round(never)
+    await until('armed', () => armed.length > 0)
+    t.equal(armed[0]?.threshold, MiB(128 - 64))
+  })
+
+  await t.test('the event extends it by the network, and QEMU sees the new size', async t => {
+    const extension = await grow()
+    t.match(extension, { way: 'fast', from: MiB(128), to: MiB(256) })
+    t.equal((await usage()).physical, MiB(256))
+    t.equal((await guest.guest.state(never)).state, 'running')
+  })
+
+  await t.test('with the network cut the mailbox does the same', async t => {
+    hosts.network.isCut = true
+    t.match(await grow(), { way: 'mailbox', to: MiB(384) })
+    hosts.network.isCut = false
+  })
+
+  await t.test('a new manager serves the mailbox when the old one is gone', async t => {
+    await hosts.one.ask(storageDomainId, 'giveUpManager', {}, never)
+    const extension = await grow()
+    t.ok((extension?.to ?? 0) >= MiB(512))
+    t.ok(
+      (await hosts.two.ask(storageDomainId, 'managerState', {}, never)).isManager || extension?.way === 'fast'
+    )
+  })
+})
