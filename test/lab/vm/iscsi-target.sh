@@ -4,11 +4,11 @@ timeout 60 modprobe -a target_core_mod target_core_file iscsi_target_mod
 mountpoint -q /sys/kernel/config || mount -t configfs config /sys/kernel/config
 target=/sys/kernel/config/target
 mkdir -p $target/iscsi /run/luns /var/target/pr
-lun() { # NAME MIB
+lun() { # NAME MIB SERIAL
   truncate -s "$2M" "/run/luns/$1"
   mkdir -p "$target/core/fileio_0/$1"
   echo "fd_dev_name=/run/luns/$1,fd_dev_size=$(($2 * 1048576))" >"$target/core/fileio_0/$1/control"
-  echo "lab-$1" >"$target/core/fileio_0/$1/wwn/vpd_unit_serial"
+  echo "$3" >"$target/core/fileio_0/$1/wwn/vpd_unit_serial"
   echo 1 >"$target/core/fileio_0/$1/enable"
 }
 portal_group() { # IQN PORTAL...
@@ -23,9 +23,9 @@ offer() { # IQN NUMBER NAME
   mkdir "$target/iscsi/$1/tpgt_1/lun/lun_$2"
   ln -s "$target/core/fileio_0/$3" "$target/iscsi/$1/tpgt_1/lun/lun_$2/data"
 }
-lun one 256
-lun two 128
-lun secret 64
+lun one 256 aa01
+lun two 128 bb02
+lun secret 64 cc03
 portal_group iqn.2026-01.org.drover:open "$address:3260" "$address:3261"
 echo 0 >$target/iscsi/iqn.2026-01.org.drover:open/tpgt_1/attrib/authentication
 offer iqn.2026-01.org.drover:open 0 one

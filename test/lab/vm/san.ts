@@ -11,8 +11,8 @@ import type { IscsiPortal } from '../../../storage/connections/iscsi-target.js'
 import type { Chap } from '../../../storage/connections/iscsi-settings.js'
 import { Reservations } from '../../../storage/connections/reservations.js'
 
-// Runs in a VM: `node san.js REQUEST.json` does one thing with the SAN and prints what came of it. Requests come by a
-// file, as secrets must not stand among the arguments of any program.
+// Runs in a VM: `node san.js REQUESTS.json` does things with the SAN, one after the other, and prints what came of each.
+// They come by a file, as secrets must not stand among the arguments of any program.
 
 type Request =
   | { verb: 'discover'; portal: string; chap: ChapText | null }
@@ -27,7 +27,7 @@ type ChapText = { user: string; secret: string; mutualUser: string; mutualSecret
 const run = commandRunner(createLog('san', 'silent'))
 const storage = new BlockStorage({ run, clock: systemClock, log: createLog('san', 'silent') })
 const reservations = new Reservations(run)
-const signal = AbortSignal.timeout(150_000)
+const signal = AbortSignal.timeout(300_000)
 
 const chapOf = (chap: ChapText | null): Chap | null =>
   chap && {
@@ -68,24 +68,29 @@ async function answer(request: Request): Promise<unknown> {
   }
 }
 
-// How long the event loop stood still at most: a disk that hangs may hold up nothing else.
-let longest = 0
-let last = performance.now()
-const heartbeat = setInterval(() => {
-  const now = performance.now()
-  longest = Math.max(longest, now - last - 20)
-  last = now
-}, 20)
+/** Also how long it took, and how long the event loop stood still: a disk that hangs may hold up nothing else. */
+async function measured(request: Request): Promise<object> {
+  let longestStandstill = 0
+  const started = performance.now()
+  let last = started
+  const heartbeat = setInterval(() => {
+    const now = performance.now()
+    longestStandstill = Math.max(longestStandstill, now - last - 20)
+    last = now
+  }, 20)
+  const result = await answer(request).then(
+    value => ({ value: value ?? null }),
+    (error: unknown) => {
+      if (!(error instanceof Fault)) throw error
+      return { fault: error.toJSON() }
+    }
+  )
+  clearInterval(heartbeat)
+  return { ...result, milliseconds: performance.now() - started, longestStandstill }
+}
 
-const started = performance.now()
-const result = await answer(JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as Request).then(
-  value => ({ value: value ?? null }),
-  (error: unknown) => {
-    if (!(error instanceof Fault)) throw error
-    return { fault: error.toJSON() }
-  }
-)
-clearInterval(heartbeat)
-const measured = { milliseconds: performance.now() - started, longestStandstill: longest }
-process.stdout.write(`${JSON.stringify({ ...result, ...measured })}\n`)
+const requests = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as Request[]
+const answers: object[] = []
+for (const request of requests) answers.push(await measured(request))
+process.stdout.write(`${JSON.stringify(answers)}\n`)
 process.exit()
