@@ -39,6 +39,7 @@ export function softScore(
   groups: readonly AffinityGroup[],
   isBroken: (group: AffinityGroup) => boolean
 ): number {
+  if (!groups.some(isBroken)) return 0
   const levels = [...new Set(groups.map(({ priority }) => priority))].toSorted((a, b) => b - a)
   const base = groups.length + 1
   let score = 0

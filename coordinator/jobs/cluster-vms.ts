@@ -116,7 +116,7 @@ export const haVmsOf = (vms: readonly RunningVm[]): HaVm[] =>
     .toSorted((a, b) => b.priority - a.priority)
     .map(vm => ({
       hostId: vm.hostId,
-      request: { ...migration(vm), purpose: 'restart', currentHostId: null, isRelaxed: true }
+      request: { ...migration(vm), purpose: 'restart', currentHostId: null }
     }))
 
 /** When VMs that moved in the last hour arrived. */

@@ -175,11 +175,15 @@ export const emptyVm: WantedVm = {
 
 /** QEMU's own need beside the guest's memory: page tables, per-CPU state, video (platform practice of oVirt). */
 export function memoryOverhead(vcpus: number, memory: Bytes): Bytes {
-  return bytes(MiB(64) + Math.ceil(memory / 512) + MiB(8) * vcpus + MiB(16))
+  return bytes(baseOverhead + Math.ceil(memory / 512) + perVcpu * vcpus)
 }
 
+// Made once: this is asked for each VM and host that is looked at.
+const baseOverhead = MiB(64 + 16)
+const perVcpu = MiB(8)
+
 export const memoryNeeded = ({ vcpus, memory }: { vcpus: number; memory: Bytes }) =>
-  bytes(memory + memoryOverhead(vcpus, memory))
+  bytes(memory + baseOverhead + Math.ceil(memory / 512) + perVcpu * vcpus)
 
 /** Memory the host keeps for itself. */
 export const hostReserve: Bytes = MiB(321)

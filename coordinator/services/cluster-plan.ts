@@ -153,7 +153,7 @@ function planCluster(reader: Reader, loads: Loads, clusterId: string, wanted: Wa
 
 const evacuation = ({ wanted, hostId }: RunningVm): PlacementRequest => ({
   ...{ purpose: 'migrate', vm: wanted, currentHostId: hostId, preferredHostId: null, onlyHostId: null },
-  ...{ excluded: new Map(), isRelaxed: true }
+  ...{ excluded: new Map(), isRelaxed: false }
 })
 
 function startOf(reader: Reader, loads: Loads, clusterId: string, vmId: string): PlacementRequest {
