@@ -1,3 +1,4 @@
+import { crashpoint } from '../common/crashpoint.js'
 import { Fault } from '../common/fault.js'
 import { bytes } from '../common/units.js'
 import type { BlockGroup } from './block-group.js'
@@ -45,6 +46,7 @@ async function extendOne(
       )
     }
     const size = mebibytes(bytes(to))
+    await crashpoint('volume.extend.block/lv')
     await group.change(
       { kind: 'extendLv', vg: group.vg, lv: volumeId, mebibytes: size, refresh: false },
       signal
@@ -56,6 +58,7 @@ async function extendOne(
     const failure = after >= to ? null : { reason: error.reason, text: error.message }
     return { volumeId, size: after, failure }
   }
+  await crashpoint('volume.extend.block/done')
   return { volumeId, size: (await sizeOf(group, volumeId)) ?? bytes(0), failure: null }
 }
 

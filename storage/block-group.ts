@@ -49,6 +49,7 @@ export class BlockGroup {
   readonly #owner: Owner
   #last: Group | null = null
   #looked = { at: -Infinity, tenure: -1 }
+  #changes = 0
 
   private constructor(vg: string, reader: LvmReader, lvm: Lvm, activator: Activator, owner: Owner) {
     this.vg = vg
@@ -76,32 +77,32 @@ export class BlockGroup {
   async useDevices(devices: readonly string[]): Promise<void> {
     this.#lvm.useDevices(devices)
     this.#reader.forget(await Promise.all(devices.map(realDevice)))
+    this.#changes++
     this.#last = null
     this.#looked = { at: -Infinity, tenure: -1 }
   }
 
   /** Null where the devices hold no such VG. Costs a few small reads while nothing has changed. */
   async find(): Promise<Group | null> {
-    const tenure = this.tenure()
+    const [tenure, changes] = [this.tenure(), this.#changes]
     const isFresh = performance.now() - this.#looked.at < momentMs && this.#looked.tenure === tenure
     if (isFresh && this.#last !== null) return this.#last
     const at = performance.now()
     const reading = await this.#reader.read()
-    this.#looked = { at, tenure }
     if (reading === null) return null
-    if (this.#last?.reading !== reading) this.#last = describe(reading)
-    return this.#last
+    const group = this.#last?.reading === reading ? this.#last : describe(reading)
+    // What was read while something changed is an answer, but not one to give again.
+    if (changes === this.#changes && at >= this.#looked.at) {
+      this.#last = group
+      this.#looked = { at, tenure }
+    }
+    return group
   }
 
   async read(): Promise<Group> {
     const group = await this.find()
     if (group !== null) return group
     throw new Fault('NOT_FOUND', `no storage domain ${this.vg} on the devices given`)
-  }
-
-  /** As it was read last; for what cannot wait. */
-  get last(): Group | null {
-    return this.#last
   }
 
   async volume(name: string): Promise<LogicalVolume | null> {
@@ -122,6 +123,7 @@ export class BlockGroup {
     try {
       await this.#lvm.change(command, signal)
     } finally {
+      this.#changes++
       this.#looked = { at: -Infinity, tenure: -1 }
     }
   }

@@ -30,6 +30,7 @@ import type { NewVolume, Place, Removed, Usage, Volumes } from './storage-domain
 // `metadata` is the truth about everything else; the tag of the parent is a hint that may lag behind.
 
 type Volume = LogicalVolume & { tagged: VolumeTags }
+type Seen = { group: Group; volumes: Volume[]; byName: Map<string, Volume> }
 type Published = Volume & { tagged: Extract<VolumeTags, { kind: 'volume' }> }
 
 export class BlockVolumes implements Volumes {
@@ -40,7 +41,7 @@ export class BlockVolumes implements Volumes {
   readonly #tidyToo: () => Promise<string[]>
   /** Slots of volumes that this process makes: chosen, and until they are seen in a tag. */
   readonly #reserved = new Map<string, number>()
-  #seen: { group: Group; volumes: Volume[]; byName: Map<string, Volume> } | null = null
+  #seen: Seen | null = null
 
   /** `tidyToo`: what else a sweep finishes. */
   constructor(group: BlockGroup, links: BlockLinks, run: Run, tidyToo: () => Promise<string[]>) {
@@ -316,20 +317,21 @@ export class BlockVolumes implements Volumes {
   }
 
   /** Of a group that has not changed since, what was read from it is still right. */
-  async #all(): Promise<Volume[]> {
+  async #look(): Promise<Seen> {
     const group = await this.#group.read()
-    if (this.#seen?.group !== group) {
-      const volumes = [...group.volumes.values()]
-        .filter(({ name }) => !isSpecialVolume(name))
-        .map(volume => ({ ...volume, tagged: readVolumeTags(volume.tags) }))
-      this.#seen = { group, volumes, byName: new Map(volumes.map(volume => [volume.name, volume])) }
-    }
-    return this.#seen.volumes
+    if (this.#seen?.group === group) return this.#seen
+    const volumes = [...group.volumes.values()]
+      .filter(({ name }) => !isSpecialVolume(name))
+      .map(volume => ({ ...volume, tagged: readVolumeTags(volume.tags) }))
+    return (this.#seen = { group, volumes, byName: new Map(volumes.map(volume => [volume.name, volume])) })
+  }
+
+  async #all(): Promise<Volume[]> {
+    return (await this.#look()).volumes
   }
 
   async #named(name: string): Promise<Volume | undefined> {
-    await this.#all()
-    return this.#seen?.byName.get(name)
+    return (await this.#look()).byName.get(name)
   }
 
   async #published({ imageId, volumeId }: Place): Promise<Published> {

@@ -27,6 +27,7 @@ export type GroupReading = {
 }
 
 type Label = { pvId: string; areas: MetadataArea[] }
+type Labels = Map<string, Label>
 type Header = { device: string; area: MetadataArea; bytes: Buffer; isWhole: boolean }
 
 const attempts = 20
@@ -36,7 +37,7 @@ const block = 4096
 export class LvmReader {
   readonly #vg: string
   #devices: readonly string[]
-  #labels = new Map<string, Label>()
+  #labels: Labels = new Map()
   #cached: { seen: string; reading: GroupReading } | null = null
 
   constructor(vg: string, devices: readonly string[]) {
@@ -72,42 +73,22 @@ export class LvmReader {
   }
 
   async #readOnce(): Promise<GroupReading | null> {
-    for (const device of this.#devices) await this.#label(device)
+    // Other reads, and a change of the devices, may come in between.
+    const labels = this.#labels
+    for (const device of this.#devices) await readLabel(device, labels)
     const headers: Header[] = []
-    for (const [device, { areas }] of this.#labels) {
+    for (const [device, { areas }] of labels) {
       for (const area of areas) headers.push(await headerOf(device, area))
     }
-    this.#throwIfTwins()
+    throwIfTwins(labels)
     const seen = headers.map(({ bytes }) => bytes.toString('latin1', 0, 128)).join()
     if (this.#cached?.seen === seen) return this.#cached.reading
-    const reading = await this.#readText(headers)
-    this.#cached = reading === null ? null : { seen, reading }
+    const reading = await this.#readText(headers, labels)
+    if (labels === this.#labels) this.#cached = reading === null ? null : { seen, reading }
     return reading
   }
 
-  /** A copy of a LUN beside its original: nobody can tell which of them LVM would write to. */
-  #throwIfTwins(): void {
-    const byId = new Map<string, string>()
-    for (const [device, { pvId }] of this.#labels) {
-      const other = byId.get(pvId)
-      if (other !== undefined) {
-        throw new Fault('WRONG_STATE', `the devices ${other} and ${device} have the same id; one is a copy`)
-      }
-      byId.set(pvId, device)
-    }
-  }
-
-  async #label(device: string): Promise<void> {
-    if (this.#labels.has(device)) return
-    const start = await readDirect(device, 0, block)
-    try {
-      this.#labels.set(device, readPvLabel(start))
-    } catch (error) {
-      if (!(error instanceof FormatError) || error.reason !== 'missing') throw error
-    }
-  }
-
-  async #readText(headers: Header[]): Promise<GroupReading | null> {
+  async #readText(headers: Header[], labels: Labels): Promise<GroupReading | null> {
     let best: { group: LvmGroup; text: Buffer; area: MetadataArea } | null = null
     const inUse = new Set<string>()
     let damaged = 0
@@ -134,7 +115,7 @@ export class LvmReader {
       throw new FormatError('invalid', "no copy of LVM's metadata passes its checksum")
     }
     if (best === null) return null
-    const byId = new Map([...this.#labels].map(([device, { pvId }]) => [pvId, device]))
+    const byId = new Map([...labels].map(([device, { pvId }]) => [pvId, device]))
     const devices = new Map<string, string>()
     const missing: string[] = []
     for (const { name, uuid } of best.group.pvs) {
@@ -151,6 +132,28 @@ export class LvmReader {
       areaSize: Number(best.area.size),
       damaged
     }
+  }
+}
+
+/** A copy of a LUN beside its original: nobody can tell which of them LVM would write to. */
+function throwIfTwins(labels: Labels): void {
+  const byId = new Map<string, string>()
+  for (const [device, { pvId }] of labels) {
+    const other = byId.get(pvId)
+    if (other !== undefined) {
+      throw new Fault('WRONG_STATE', `the devices ${other} and ${device} have the same id; one is a copy`)
+    }
+    byId.set(pvId, device)
+  }
+}
+
+async function readLabel(device: string, labels: Labels): Promise<void> {
+  if (labels.has(device)) return
+  const start = await readDirect(device, 0, block)
+  try {
+    labels.set(device, readPvLabel(start))
+  } catch (error) {
+    if (!(error instanceof FormatError) || error.reason !== 'missing') throw error
   }
 }
 
