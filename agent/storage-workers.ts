@@ -201,7 +201,7 @@ function defaultProgram(): string[] {
   return [process.execPath, ...flags, path]
 }
 
-const passedOn = ['NODE_ENV', 'DROVER_CRASHPOINTS', 'DROVER_CRASHPOINTS_LOG']
+const passedOn = ['NODE_ENV', 'DROVER_CRASHPOINTS', 'DROVER_CRASHPOINTS_LOG', 'LVM_SYSTEM_DIR']
 
 function environment(): Record<string, string> {
   const values: Record<string, string> = {

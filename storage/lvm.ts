@@ -63,7 +63,7 @@ export class Lvm {
       const limit = AbortSignal.timeout(command.kind === 'movePv' ? longest * 60 : longest)
       // When sanlock kills this process because it lost the role, LVM may not write a moment longer either.
       const { stderr } = await run('setpriv', ['--pdeathsig', 'KILL', ...args], limit, {
-        env: lvmEnvironment
+        env: environment()
       })
       const odd = stderr.split('\n').filter(line => line.trim() !== '' && !expected.test(line))
       if (odd.length > 0) log.warn({ lvm: command.kind, said: odd.slice(0, 10) }, 'LVM warned')
@@ -71,6 +71,12 @@ export class Lvm {
       throw told(command, cause)
     }
   }
+}
+
+/** `use_aio` is heeded only in a file of LVM's: where an administrator named a directory for it, that one is used. */
+function environment(): Record<string, string> {
+  const directory = process.env['LVM_SYSTEM_DIR']
+  return directory === undefined ? lvmEnvironment : { ...lvmEnvironment, LVM_SYSTEM_DIR: directory }
 }
 
 /** Few blocks are read at a time: without the kernel's limited contexts for asynchronous I/O that is as fast. */

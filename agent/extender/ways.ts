@@ -1,8 +1,9 @@
 import { sleep, type Clock } from '../../common/clock.js'
 import { Fault } from '../../common/fault.js'
 import type { Logger } from '../../common/log.js'
-import { type Bytes, seconds } from '../../common/units.js'
+import { type Bytes, seconds, type Seconds } from '../../common/units.js'
 import type { ExtendedVolume } from '../../storage/extend-volumes.js'
+import { slowerOf } from './policy.js'
 
 /** How a request reached the manager. */
 export type Way = 'here' | 'fast' | 'mailbox'
@@ -25,8 +26,8 @@ export type WaysParts = {
   log: Logger
 }
 
-/** So long the network alone is waited for; then the mailbox is written as well. */
-const patience = seconds(0.05)
+/** The least and the most that the network alone is waited for; then the mailbox is written as well. */
+const patience = { least: seconds(0.05), most: seconds(1) }
 /** So long nobody answers until this host would be the manager itself. */
 const untilTaken = seconds(5)
 const untilLooked = seconds(0.5)
@@ -38,12 +39,15 @@ const final = ['STORAGE_DOMAIN_FULL', 'VOLUME_NOT_FOUND', 'WRONG_STATE', 'NO_SPA
  * ways, and the first answer counts.
  *
  *       0 ms   manager here: its queue · known elsewhere: the network · nobody: this host takes the role
- *      50 ms   no answer yet: the mailbox as well (at once when the network says no)
+ *      50 ms   no answer yet: the mailbox as well (at once when the network says no; later where twice the usual time
+ *              of an answer is longer, so that a busy manager is not asked everything twice)
  *       5 s    still none: this host tries for the role too; sanlock decides
  */
 export class Ways {
   readonly #parts: WaysParts
   readonly #known = new Map<string, ManagerView>()
+  /** How long the network's answers take, by storage domain. */
+  readonly #usual = new Map<string, Seconds>()
 
   constructor(parts: WaysParts) {
     this.#parts = parts
@@ -81,7 +85,7 @@ export class Ways {
     const refusal = fast?.catch((error: unknown) => (isFinal(error) ? Promise.reject(error) : never()))
     const slower = async () => {
       const refused = fast ? fast.then(never, () => {}) : Promise.resolve()
-      await Promise.race([refused, this.#later(patience, signal)])
+      await Promise.race([refused, this.#later(this.#patience(wanted.storageDomainId), signal)])
       return this.#byMailbox(wanted, signal)
     }
     const late = async () => {
@@ -107,8 +111,13 @@ export class Ways {
   }
 
   async #fast(hostId: string, wanted: Wanted, signal: AbortSignal): Promise<Way> {
+    const { clock, peer } = this.#parts
+    const { storageDomainId: id } = wanted
+    const began = clock.monotonic()
     try {
-      await this.#parts.peer(hostId, wanted, signal)
+      await peer(hostId, wanted, signal)
+      const took = seconds(clock.monotonic() - began)
+      this.#usual.set(id, slowerOf(this.#usual.get(id) ?? took, took))
       return 'fast'
     } catch (error) {
       if (!Fault.is(error, 'NOT_MANAGER')) throw error
@@ -143,7 +152,12 @@ export class Ways {
     return view
   }
 
-  #later(delay: typeof patience, signal: AbortSignal): Promise<void> {
+  #patience(storageDomainId: string): Seconds {
+    const { least, most } = patience
+    return seconds(Math.min(most, Math.max(least, 2 * (this.#usual.get(storageDomainId) ?? 0))))
+  }
+
+  #later(delay: Seconds, signal: AbortSignal): Promise<void> {
     return sleep(this.#parts.clock, delay, signal)
   }
 }
