@@ -1,4 +1,4 @@
-import { cpuOf, type ClusterSnapshot } from '../scheduler/cluster.js'
+import type { ClusterSnapshot } from '../scheduler/cluster.js'
 import { lookAt, type Look } from '../scheduler/look.js'
 import { planBalance, type BalancePlan, type Movable } from './plan.js'
 
@@ -72,15 +72,4 @@ function crowded({ candidates }: Look, parameters: ClusterSnapshot['policy']['pa
   const [most, least] = [Math.max(...counts), Math.min(...counts)]
   if (most < parameters.highVmCount || most - least < parameters.migrationThreshold) return null
   return `one host has ${most} VMs and another ${least}`
-}
-
-/** The load of a cluster as a share of its CPUs, for events and the power saver. */
-export const clusterLoad = ({ candidates }: Look): number => {
-  const up = candidates.filter(({ host }) => host.status === 'up')
-  const cpus = up.reduce((sum, { host }) => sum + host.cpus, 0)
-  const used = up.reduce(
-    (sum, { host }) => sum + [...host.running, ...host.pending].reduce((all, vm) => all + cpuOf(vm), 0),
-    0
-  )
-  return cpus === 0 ? 0 : used / (100 * cpus)
 }

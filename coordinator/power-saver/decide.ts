@@ -65,13 +65,11 @@ export function decidePower(input: PowerSaverInput): PowerSaverDecision {
   if (need !== null) return wake(input, need)
   if (!switchesHosts) return nothing('hosts are not switched off now')
 
+  // One stays in maintenance: it is back in a moment.
   const spare = input.resting.filter(({ state }) => state === 'maintenance')
   const [toSwitch] = spare
-  // One stays in maintenance: it is back in a moment.
-  if (toSwitch && (spare.length > 1 || empty.length >= Math.max(1, hostsInReserve))) {
-    if (input.power.get(toSwitch.hostId)?.hasPower === true && spare.length > 1) {
-      return { kind: 'powerOff', hostId: toSwitch.hostId, reason: `host ${toSwitch.name} is not needed` }
-    }
+  if (toSwitch && spare.length > 1 && input.power.get(toSwitch.hostId)?.hasPower === true) {
+    return { kind: 'powerOff', hostId: toSwitch.hostId, reason: `host ${toSwitch.name} is not needed` }
   }
   if (empty.length > hostsInReserve) return rest(input, look, empty)
   return consolidate(input, look, up)
@@ -138,7 +136,10 @@ function rest(input: PowerSaverInput, look: Look, empty: Look['candidates']): Po
 /** Why the cluster cannot do without a host now, or null. */
 function whyItIsNeeded(input: PowerSaverInput, look: Look, hostId: string): string | null {
   const { highUtilization } = input.snapshot.policy.parameters
-  const others = look.candidates.filter(({ host }) => host.status === 'up' && host.hostId !== hostId)
+  const others = look.candidates.filter(
+    ({ host }) => host.status === 'up' && host.problem === '' && host.hostId !== hostId
+  )
+  if (others.length === 0) return 'it is the last host'
   const cpus = others.reduce((sum, { host }) => sum + host.cpus, 0)
   const cpu = look.candidates.reduce((sum, { totals }) => sum + totals.cpu, 0)
   const soon = cpu + Math.max(0, input.cpuPerMinute) * wakeMinutes

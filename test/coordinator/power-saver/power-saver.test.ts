@@ -37,6 +37,7 @@ const busy = [host('a', { running: vms(2, 100) }), host('b')]
 
 const decisions: Array<[what: string, input: PowerSaverInput, expected: object]> = [
   ['an empty host above the reserve rests', input(busy), { kind: 'rest', hostId: 'b' }],
+  ['the last host never rests', input([host('b')]), { kind: 'nothing' }],
   ['the reserve stays', input(busy, { hostsInReserve: 1 }), { kind: 'nothing' }],
   [
     'a host without a power device never rests',

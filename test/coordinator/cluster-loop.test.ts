@@ -1,0 +1,82 @@
+import t from 'tap'
+import { ClusterLoop } from '../../coordinator/cluster-loop.js'
+import { clusterDecisions } from '../../coordinator/store/decision-records.js'
+import { cluster, updateCluster } from '../../coordinator/store/clusters.js'
+import { host, hosts, updateHost } from '../../coordinator/store/hosts.js'
+import { insertPolicy } from '../../coordinator/store/policies.js'
+import { builtInPolicies, standardParameters } from '../../coordinator/scheduler/policy.js'
+import { sql } from '../../coordinator/store/query.js'
+import { fixture, furnish, ids, log, testClock } from './jobs/fixture.js'
+
+/** Two hosts that are up and have power devices, under a policy that switches hosts. */
+async function powered(t: { teardown(end: () => unknown): void }) {
+  const made = await fixture()
+  t.teardown(made.close)
+  furnish(made)
+  const { store, jobs, loads } = made
+  const { name: _, ...rules } = {
+    ...builtInPolicies.power_saving,
+    parameters: { ...standardParameters, switchesHosts: true }
+  }
+  store.transaction(tx => {
+    insertPolicy(tx, {
+      id: 'p',
+      name: 'night',
+      description: '',
+      rulesJson: JSON.stringify(rules),
+      created: 1
+    })
+    updateCluster(tx, ids.cluster, { policyId: 'p' })
+    const powerJson = JSON.stringify([{ fenceAgent: 'fence_dummy', options: {}, secretNames: [] }])
+    for (const { id } of hosts(tx)) updateHost(tx, id, { powerEnabled: 1, powerJson })
+  })
+  const heard = new Set(hosts(store.read).map(({ id }) => id))
+  const loop = new ClusterLoop({ store, jobs, loads, isHeard: id => heard.has(id), clock: testClock, log })
+  /** A round, and the end of the jobs that it ordered. */
+  const round = async () => {
+    loop.run()
+    const live = store.read.all(sql.selectFrom('job').select('id').where('ended', 'is', null))
+    for (const { id } of live) await jobs.untilOver(id, AbortSignal.timeout(20_000))
+  }
+  const resting = () => hosts(store.read).filter(({ rested }) => rested === 1)
+  return { ...made, heard, round, resting }
+}
+
+t.test(
+  'an empty host goes to rest, never the last one, and is woken when the reserve asks for it',
+  async t => {
+    const { store, round, resting, heard, world } = await powered(t)
+    await round()
+    const [first] = resting()
+    t.equal(first?.mode, 'maintenance', 'one of the two rests')
+    await round()
+    await round()
+    t.equal(resting().length, 1, 'the other stays: nothing is left to take VMs')
+    t.match(clusterDecisions(store.read, ids.cluster)[0], { kind: 'power_saver', summary: /goes to rest/ })
+
+    // Without power now, and then two hosts are wanted in reserve.
+    heard.delete(first?.id ?? '')
+    world.powerOff.add(first?.id ?? '')
+    const schedulesJson = JSON.stringify([
+      { weekdays: [], beginMinute: 0, endMinute: 0, hostsInReserve: 2, switchesHosts: true }
+    ])
+    store.transaction(tx => updateCluster(tx, ids.cluster, { schedulesJson }))
+    await round()
+    t.notOk(world.powerOff.has(first?.id ?? ''), 'it has power again')
+    heard.add(first?.id ?? '')
+    await round()
+    t.match(host(store.read, first?.id ?? ''), { mode: 'active', rested: 0 })
+  }
+)
+
+t.test('a host that a person put into maintenance is not woken', async t => {
+  const { store, round } = await powered(t)
+  store.transaction(tx => updateHost(tx, ids.hostA, { mode: 'maintenance' }))
+  const schedulesJson = JSON.stringify([
+    { weekdays: [], beginMinute: 0, endMinute: 0, hostsInReserve: 2, switchesHosts: true }
+  ])
+  store.transaction(tx => updateCluster(tx, ids.cluster, { schedulesJson }))
+  await round()
+  t.equal(host(store.read, ids.hostA).mode, 'maintenance')
+  t.equal(cluster(store.read, ids.cluster).policyId, 'p')
+})
