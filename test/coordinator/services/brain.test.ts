@@ -187,9 +187,10 @@ t.test('broken affinity is repaired by a migration that says why', async t => {
     async () => (await it.call(services.cluster.ExplainCluster, { clusterId })).decisions.length > 0
   )
   const { decisions } = await it.call(services.cluster.ExplainCluster, { clusterId })
-  t.match(decisions[0], { kind: 'affinity', summary: /apart.*x to b/ })
+  t.match(decisions[0], { kind: 'affinity', summary: /apart.*[xy] to b/ })
   const { jobs } = await it.call(services.job.ListJobs, { filter: 'kind = "vm.migrate"' })
-  t.match(jobs[0], { actor: 'system', objects: { vm: x } })
+  t.equal(jobs[0]?.actor, 'system')
+  t.ok(vmIds.includes(jobs[0]?.objects['vm'] ?? ''), 'ids are random: either of them moves')
 })
 
 t.test('a plan evens out, and carrying it out orders its migrations once', async t => {
