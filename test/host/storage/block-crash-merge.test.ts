@@ -5,5 +5,6 @@ import { skipped } from './block-world.js'
 
 testCrashes(Object.keys(blockMergeOperations), everyEnding(blockSuite), blockSuite, {
   skip: skipped,
-  rotating: true
+  rotating: true,
+  step: 2
 })

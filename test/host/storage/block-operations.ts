@@ -269,7 +269,10 @@ export const blockVolumeOperations: Record<string, Operation> = {
       )
       await spaceChecked(world, 2)
     }
-  },
+  }
+}
+
+export const blockSnapshotOperations: Record<string, Operation> = {
   'take a snapshot': {
     prepare: async world => {
       await withStorageDomain(world)
@@ -441,6 +444,7 @@ export const blockMergeOperations: Record<string, Operation> = {
 export const blockOperations = {
   ...blockDomainOperations,
   ...blockVolumeOperations,
+  ...blockSnapshotOperations,
   ...blockRemovalOperations,
   ...blockCopyOperations,
   ...blockMergeOperations

@@ -45,7 +45,7 @@ export function testCrashes(
   names: string[],
   endings: Ending[],
   suite: Suite = fileSuite,
-  options: { skip?: string | false; rotating?: boolean } = {}
+  options: { skip?: string | false; rotating?: boolean; step?: number } = {}
 ): void {
   for (const name of names) {
     t.test(
@@ -62,7 +62,10 @@ export function testCrashes(
         t.ok(points.length > 0, `${points.length} crash points`)
         for (const [i, point] of points.entries()) {
           // Where each takes seconds, every point gets one ending, each in its turn.
-          const chosen = options.rotating && !isFull ? endings.slice(i % endings.length).slice(0, 1) : endings
+          const { rotating, step = 1 } = options
+          if (!isFull && (points.length - 1 - i) % step !== 0) continue
+          const turn = Math.floor(i / step) % endings.length
+          const chosen = rotating && !isFull ? endings.slice(turn, turn + 1) : endings
           for (const { title, end, every = 1 } of chosen) {
             // The last point of an operation, and every n-th before it.
             if (!isFull && !options.rotating && (points.length - 1 - i) % every !== 0) continue
