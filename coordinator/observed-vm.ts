@@ -46,7 +46,9 @@ export function judge(seen: Sighting, known: Recorded): Verdict {
   }
   // A source that is late with its news says that it is leaving when the VM has long arrived.
   if (seen.status === 'migrating_from') return { kind: 'ignore' }
-  const mayHaveIt = known.migratingToHostId === seen.hostId || over.has(known.status)
+  // While the source leaves for a host that nobody has named yet, whoever runs it is that host.
+  const hasArrived = known.status === 'migrating_from' && known.migratingToHostId === null
+  const mayHaveIt = known.migratingToHostId === seen.hostId || over.has(known.status) || hasArrived
   return mayHaveIt ? { kind: 'believe', hostId: seen.hostId } : { kind: 'ignore' }
 }
 

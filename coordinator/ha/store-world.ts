@@ -142,7 +142,18 @@ export class StoreWorld implements HaWorld {
     if (isNew) this.#tell(tx, row, decision, now)
     addHostDecision(tx, { hostId, time: now, health: health.kind, missing, inputs })
     if (actions.includes('markVmsUnknown')) markUnknown(tx, hostId)
-    if (actions.includes('restartAllVms')) markLost(tx, row, proofOf(decision), now)
+    if (actions.includes('restartAllVms')) {
+      // A host that is back has told what it runs: only of the others nobody knows, and they are gone.
+      const isBack = health.kind === 'up'
+      const gone = vmsOfHost(tx, hostId).filter(({ status }) => !isBack || status === 'unknown')
+      markLost(
+        tx,
+        row,
+        proofOf(decision),
+        now,
+        gone.map(({ id }) => id)
+      )
+    }
     if (actions.includes('restartFencedVms')) this.#markFenced(tx, row, now)
     if (isNew && health.kind === 'proven_stopped') nextHostGeneration(tx, hostId)
     for (const action of actions) {
@@ -171,7 +182,8 @@ export class StoreWorld implements HaWorld {
   noteOrphans(): void {
     const { store, clock, isHeard } = this.#options
     const now = clock.monotonic()
-    const all = unknownVms(store.read)
+    // Only where a lease is the last guard: a host's earlier word may have been overlooked.
+    const all = unknownVms(store.read).filter(({ id }) => leaseOf(store.read, id) !== null)
     if (all.length === 0) return this.#unknownSince.clear()
     const everyHost = hosts(store.read).filter(row => this.#isWatched(row))
     const up = new Set(everyHost.filter(({ health }) => health === 'up').map(({ id }) => id))

@@ -67,9 +67,9 @@ export class SimCluster {
   }
 
   /** As a person does after a restore: the epoch goes above what hosts have seen. */
-  #adoptEpoch(): void {
+  #adoptEpoch(records = this.#records): void {
     const seen = [...this.world.machines.values()].map(({ durableEpoch }) => durableEpoch)
-    if (this.world.rules.takesEpoch) this.#records.epoch = Math.max(this.#records.epoch, ...seen)
+    if (this.world.rules.takesEpoch) records.epoch = Math.max(records.epoch, ...seen)
   }
 
   /** One coordinator is left, the newest, and it reaches everybody. */
@@ -78,6 +78,8 @@ export class SimCluster {
     const [newest] = this.lives.toSorted((a, b) => b.epoch - a.epoch)
     for (const life of this.lives) if (life !== newest) life.kill()
     this.lives = newest ? [newest] : [new SimCoordinator('c1', this.world, this.#records)]
+    // Whoever is left rules: a person lifts its epoch where hosts have seen a higher one.
+    if (newest) this.#adoptEpoch(newest.records)
     const { records } = this.lives[0] ?? { records: this.#records }
     for (const row of records.hosts.values())
       if (row.mode === 'maintenance') this.lives[0]?.jobs.order('activate', { host: row.id })

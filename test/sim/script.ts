@@ -110,7 +110,6 @@ function toVm(cluster: SimCluster, vm: string, what: string, more: string): void
     ruler.jobs.order('stop', { vm })
   } else if (what === 'start') {
     world.wanted.set(vm, true)
-    row.wantedRunning = true
     if (row.status === 'down') ruler.jobs.order('start', { vm })
   } else throw new Error(`a VM does not "${what}"`)
 }

@@ -236,7 +236,11 @@ export class SimCoordinator implements HaWorld {
     if (health.kind === 'up') Object.assign(row, { proof: '', fences: 0, lostBootId: null })
     for (const action of actions) this.#note(action, row)
     if (actions.includes('restartAllVms'))
-      this.markLost(row, health.kind === 'proven_stopped' ? health.proof : 'returned', () => true)
+      this.markLost(
+        row,
+        health.kind === 'proven_stopped' ? health.proof : 'returned',
+        vm => health.kind !== 'up' || vm.status === 'unknown'
+      )
     if (actions.includes('restartFencedVms')) this.markLost(row, 'storage_fence', () => true)
     if (isNew && health.kind === 'proven_stopped' && this.world.rules.fencesGeneration) row.generation++
   }
@@ -265,6 +269,7 @@ export class SimCoordinator implements HaWorld {
       ({ status, hostId }) => status === 'unknown' && hosts.get(hostId ?? '')?.health === 'up'
     )
     if (unknown.length === 0) return this.#unknownSince.clear()
+    const leased = (vmId: string) => hasLease(this.world.vm(vmId))
     for (const { id } of unknown) this.#unknownSince.set(id, this.#unknownSince.get(id) ?? this.world.now)
     const watched = [...hosts.values()].filter(({ mode }) => mode !== 'maintenance')
     const lost = this.world.rules.orphansOf(
@@ -276,7 +281,7 @@ export class SimCoordinator implements HaWorld {
       watched.every(({ id }) => this.hears(this.world.machine(id)) && this.ready.has(id)),
       seconds(this.world.now)
     )
-    for (const row of watched) this.markLost(row, 'returned', ({ id }) => lost.includes(id))
+    for (const row of watched) this.markLost(row, 'returned', ({ id }) => leased(id) && lost.includes(id))
   }
 
   failedVms(): FailedVm[] {

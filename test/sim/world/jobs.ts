@@ -124,6 +124,7 @@ export class JobsOfLife {
           return
         }
         if (row.status === 'down') return this.over(job, true, 'it did not start')
+        row.wantedRunning = true
         return this.over(job, false)
       }
       default:

@@ -43,6 +43,8 @@ export type Machine = {
   ledger: Map<string, string>
   /** VMs that ended here, with the reason that is told. */
   ended: Map<string, { generation: number; exitReason: string }>
+  /** Leases of processes that ended while nothing could be written. */
+  owes: Set<string>
 }
 
 export const machine = (id: string, spec: HostSpec): Machine => ({
@@ -50,7 +52,7 @@ export const machine = (id: string, spec: HostSpec): Machine => ({
   ...{ frozenUntil: -1, hungUntil: -1, recoversUntil: -1, joinedAt: -100, inLockspace: true, killedAt: null },
   ...{ dumpsUntil: -1, device: 'works' as const, changes: 0, version: 1, upgradeFails: false },
   ...{ rule: { coordinatorEpoch: 0, hostGeneration: 1 }, durableEpoch: 0 },
-  ...{ ledger: new Map(), ended: new Map() }
+  ...{ ledger: new Map(), ended: new Map(), owes: new Set() }
 })
 
 /** One QEMU. */

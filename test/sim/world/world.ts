@@ -125,6 +125,7 @@ export class SimWorld {
       if (host.bootsAt !== null && this.now >= host.bootsAt) this.#boot(host)
       return
     }
+    if (host.owes.size > 0 && this.now >= host.hungUntil) this.#giveBack(host)
     const record = this.sanlock.records.get(host.id)
     if (!record || !host.inLockspace) return
     const age = this.now - record.lastRenewal
@@ -186,6 +187,7 @@ export class SimWorld {
   #boot(host: Machine): void {
     Object.assign(host, { isOn: true, bootsAt: null, boot: host.boot + 1, hungUntil: -1, frozenUntil: -1 })
     host.ended.clear()
+    host.owes.clear()
     host.changes++
     this.#restartAgent(host)
     this.tell(`${host.id} has booted`)
@@ -231,7 +233,15 @@ export class SimWorld {
     where.ended.set(vm, { generation, exitReason })
     where.changes++
     // A process that ends gives its lease back; one on a machine that dies does not.
-    if (where.storage) this.sanlock.release(vm, host)
+    where.owes.add(vm)
+    this.#giveBack(where)
+  }
+
+  /** sanlock's daemon releases what dead processes held, as soon as it can write. */
+  #giveBack(host: Machine): void {
+    if (!host.storage) return
+    for (const vm of host.owes) if (!this.copyOn(vm, host.id)) this.sanlock.release(vm, host.id)
+    host.owes.clear()
   }
 
   #migrate(copy: Copy): void {
