@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { pino } from 'pino'
 import { Extender, type ExtenderParts, key, type ThinDisk } from '../../../agent/extender/extender.js'
@@ -41,15 +41,16 @@ export async function twoHosts({ size = GiB(100) as number } = {}) {
   const daemons = await PrivateSanlock.create()
   const device = await newDevice(root, 'pv0.img', size)
   const ends: Array<() => Promise<unknown>> = [
-    () => removeBlockWorld({ root, devices: [device] } as never),
+    async () => {
+      // What stands on the device first, then the device.
+      const { stdout } = await execute('losetup', ['--associated', device])
+      for (const [loop] of stdout.matchAll(/^[^:]+/gm)) await execute('losetup', ['--detach', loop])
+      await removeBlockWorld({ root, devices: [device] } as never)
+    },
     () => daemons.end()
   ]
   const end = async () => {
     for (const last of ends.toReversed()) await last().catch((error: unknown) => console.error(error))
-    for (const name of ['host1', 'host2']) {
-      await removeBlockWorld({ root: `${root}/${name}`, devices: [] } as never)
-    }
-    await rm(root, { recursive: true, force: true })
   }
   const host = async (name: string) => {
     await daemons.start(name)

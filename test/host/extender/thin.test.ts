@@ -30,21 +30,25 @@ t.test('a thin disk grows ahead of its guest', { skip: skipped }, async t => {
 
   await t.test('the event extends it by the network, and QEMU sees the new size', async t => {
     const extension = await grow()
-    t.match(extension, { way: 'fast', from: MiB(128), to: MiB(256) })
-    t.equal((await usage()).physical, MiB(256))
+    t.match(extension, { way: 'fast', from: MiB(128) })
+    t.equal((await usage()).physical, extension?.to)
+    t.ok((extension?.to ?? 0) >= MiB(256))
     t.equal((await guest.guest.state(never)).state, 'running')
   })
 
   await t.test('with the network cut the mailbox does the same', async t => {
     hosts.network.isCut = true
-    t.match(await grow(), { way: 'mailbox', to: MiB(384) })
+    // How large a step is follows from how long the one before took.
+    const extension = await grow()
+    t.equal(extension?.way, 'mailbox')
+    t.ok((extension?.to ?? 0) > (extension?.from ?? 0))
     hosts.network.isCut = false
   })
 
   await t.test('a new manager serves the mailbox when the old one is gone', async t => {
     await hosts.one.ask(storageDomainId, 'giveUpManager', {}, never)
     const extension = await grow()
-    t.ok((extension?.to ?? 0) >= MiB(512))
+    t.ok((extension?.to ?? 0) > (extension?.from ?? 0))
     t.ok(
       (await hosts.two.ask(storageDomainId, 'managerState', {}, never)).isManager || extension?.way === 'fast'
     )
