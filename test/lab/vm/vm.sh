@@ -10,7 +10,7 @@
 #   link NAME down|up                 the cable
 #   disk NAME SIZE                    make or empty a disk image and print QEMU's arguments for it (serial: NAME)
 #   list | console NAME | down
-# What lies in the lab's files/root when a VM boots lies over its root.
+# What lies in the lab's files/over when a VM boots lies over its root.
 # MEM (MiB, 1024) and CPUS (1) in the environment. LAB_NAME as for lab.sh.
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/../lib.sh"
@@ -48,7 +48,7 @@ initramfs() {
 }
 
 up() {
-  local number=$1 subnet tap=t-$name over=()
+  local number=$1 subnet tap=t-$name initrd
   shift
   ! alive || return 0
   [[ -e $kernel_folder/done ]] || "$lab_home/setup.sh" full
@@ -60,21 +60,25 @@ up() {
   ip -n "$netns" link del "$tap" 2>/dev/null || true
   ip netns exec "$netns" ip tuntap add "$tap" mode tap
   ip -n "$netns" link set "$tap" master sw0 up
-  [[ ! -d $lab/files/root ]] || over=(-fsdev "local,id=over,path=$lab/files/root,security_model=none,readonly=on,multidevs=remap"
-    -device virtio-9p-pci,fsdev=over,mount_tag=over)
+  initrd=$(initramfs)
+  if [[ -d $lab/files/over ]]; then
+    # Plain before compressed: the kernel finds the other order only where the first ends at a multiple of four.
+    (cd "$lab/files" && find over | cpio -o -H newc --quiet -R 0:0; cat "$initrd") >"$folder/initrd"
+    initrd=$folder/initrd
+  fi
   # "-cpu max" brings emulated SVM: /dev/kvm works inside, and a guest in the VM runs on it.
   ip netns exec "$netns" setsid qemu-system-x86_64 -name "$name" -machine q35 -accel tcg,thread=multi -cpu max \
     -smp "${CPUS:-1}" -m "${MEM:-1024}" -nodefaults -display none -serial "file:$folder/console" \
-    -qmp "unix:$folder/qmp,server=on,wait=off" -kernel "$(ls "$kernel_folder"/boot/vmlinuz-*)" -initrd "$(initramfs)" \
+    -qmp "unix:$folder/qmp,server=on,wait=off" -kernel "$(ls "$kernel_folder"/boot/vmlinuz-*)" -initrd "$initrd" \
     -append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr net.ifnames=0 lab.name=$name lab.address=$subnet.$number \
-lab.home=$lab_home lab.cache=$cache lab.state=$lab lab.over=$((${#over[@]} > 0)) lab.hosts=$(paste -sd, "$vms/names")" \
+lab.home=$lab_home lab.cache=$cache lab.state=$lab lab.hosts=$(paste -sd, "$vms/names")" \
     -fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
     -device virtio-9p-pci,fsdev=root,mount_tag=root \
     -device virtio-serial-pci -chardev "socket,id=agent,path=$folder/agent,server=on,wait=off" \
     -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0 \
     -netdev "tap,id=net,ifname=$tap,script=no,downscript=no" \
     -device "virtio-net-pci,netdev=net,id=nic,mac=52:54:00:78:$(printf %02x "${subnet##*.}"):$(printf %02x "$number")" \
-    -device virtio-rng-pci "${over[@]}" "$@" </dev/null >"$folder/log" 2>&1 9>&- &
+    -device virtio-rng-pci "$@" </dev/null >"$folder/log" 2>&1 9>&- &
   save_pid "$folder/pid" $!
   poll 10 test -S "$folder/qmp" || die "$(cat "$folder/log")"
 }
