@@ -32,10 +32,27 @@ export async function adopt(vms: Vms, found: Found, signal: AbortSignal): Promis
   vm.isDefined = found.state === null ? await vm.libvirtDomain.isPersistent(signal) : found.isPersistent
   const facts = domainFacts(xml, metadataUri)
   learn(vm, facts)
+  if (await arrives(vms, vm, state, signal)) return vm.changed()
   // A verb that is at work knows better what is meant to be.
   if (vm.lane.running !== null || vm.state.status === 'migratingTo') return vm.changed()
   if (!vm.foreign && vm.record === null) return vm.changed()
   await settle(vms, vm, state, signal)
+}
+
+/** Whether it has come by a migration of which the agent did not see the end. */
+async function arrives(vms: Vms, vm: Vm, state: DomainState, signal: AbortSignal): Promise<boolean> {
+  const migration = vm.record?.migration
+  if (!migration || !vms.options.incoming.isHere(migration.destinationHostId)) return false
+  if (state.state !== 'paused') {
+    // It was let go, or has ended: from now on it is like any other.
+    await writeRecordIfThere(vm, { migration: null }, signal)
+    return false
+  }
+  if (vm.state.status === 'paused') return false
+  vm.state = { status: 'migratingTo', pause: null }
+  // Memory still arrives: an event tells when all is here.
+  if (state.reason !== 'migration' && state.reason !== 'starting_up') vms.options.onHeld(vm)
+  return true
 }
 
 /** What only a running domain has: sockets, and whether the guest agent is there. */

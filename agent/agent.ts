@@ -20,6 +20,7 @@ import { HostStatsReader } from './host-stats.js'
 import { hostVerbs } from './host-verbs.js'
 import { every } from './every.js'
 import { IdentityFile } from './identity.js'
+import { departureOf, HeldArrivals } from './held-arrivals.js'
 import { Incoming } from './incoming.js'
 import { Ledger } from './ledger.js'
 import { startLoops } from './loops.js'
@@ -101,6 +102,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   const vms: Vms = new Vms({
     ...{ disks, clock, log, libvirt: () => libvirt },
     incoming,
+    onHeld: vm => held.hold(vm),
     onLeaving: vm => {
       void followMigration(world, vm, end.signal).catch((error: unknown) => {
         log.warn({ err: error, vm: vm.id }, 'migration not followed')
@@ -121,6 +123,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     }
   })
   const peers = new Peers({ identity, certificates: () => door.certificates, clock })
+  const held = new HeldArrivals({ vms: () => vms, incoming, peers, identity, clock, log }, end.signal)
   const thin = setUpExtender(
     {
       vms: () => vms,
@@ -180,7 +183,13 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   server
     .add(agentServices.host, hostService(verbs, requests))
     .add(agentServices.vm, vmService({ world, incoming, tasks, requests }))
-    .add(agentServices.peer, peerService(incoming, config.libvirt_socket, thin.volumes))
+    .add(
+      agentServices.peer,
+      peerService(incoming, config.libvirt_socket, thin.volumes, {
+        letGo: (...vm) => held.letGo(...vm),
+        departureOf: (vm, signal) => departureOf(vms, host.isRecovering, vm, signal)
+      })
+    )
     .add(agentServices.storage, storageService({ storage, images, leases, tasks, intents }))
     .add(
       agentServices.san,

@@ -120,6 +120,16 @@ export class Incoming {
     return expected.end.signal
   }
 
+  /** Where an announced VM comes from. */
+  sourceOf(vmId: string): string | null {
+    return this.#expected.get(vmId)?.sourceHostId ?? null
+  }
+
+  /** Whether a migration goes to this host. */
+  isHere(hostId: string): boolean {
+    return this.#parts.identity.now.hostId === hostId
+  }
+
   arrived(vmId: string): void {
     const expected = this.#expected.get(vmId)
     if (!expected) return

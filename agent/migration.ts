@@ -1,5 +1,6 @@
 import { crashpoint } from '../common/crashpoint.js'
 import { sleep, type Clock } from '../common/clock.js'
+import { within } from '../common/deadline.js'
 import { Fault } from '../common/fault.js'
 import { MiB, seconds } from '../common/units.js'
 import { isVirError } from '../libvirt/errors.js'
@@ -71,7 +72,8 @@ async function inLane(world: MigrationWorld, vm: Vm, migration: Migration, run: 
   await untilNoJob(world, vm, run.signal)
   if (vm.state.status === 'down') return
   const { taskId, destinationHostId, downtimeMs } = migration
-  const began = { taskId, destinationHostId, began: world.now(), downtimeMs, raises: 0 }
+  const sourceHostId = world.identity.enrolled().hostId
+  const began = { taskId, sourceHostId, destinationHostId, began: world.now(), downtimeMs, raises: 0 }
   await writeRecord(vm, { migration: began }, run.signal)
   await crashpoint('vm.migrate.recorded')
   vm.migration = { ...nothingYet, destinationHostId }
@@ -90,8 +92,22 @@ async function inLane(world: MigrationWorld, vm: Vm, migration: Migration, run: 
     await crashpoint('vm.migrate.done')
     // The event that says so is usually here before the reply.
     await vm.until(({ state }) => state.status === 'down', seconds(10), unlimited)
+    await letGo(world, migration, run)
   } catch (error) {
     await settle(world, vm, error, run)
+  }
+}
+
+/** It stands still over there until it hears that it has left here. Who hears nothing asks. */
+async function letGo({ peers }: MigrationWorld, migration: Migration, { log }: TaskRun): Promise<void> {
+  const { taskId: requestId, vmId, generation, destinationHostId } = migration
+  try {
+    using client = peers.connect(destinationHostId)
+    const signal = within(seconds(20), unlimited)
+    const request = { requestId, vmId, vmGeneration: String(generation) }
+    await client.call(agentServices.peer.LetGoVm, request, signal)
+  } catch (error) {
+    log.warn({ err: error, vm: vmId }, 'the destination was not told that the VM has left; it will ask')
   }
 }
 
@@ -126,6 +142,7 @@ function migrationSpec({ config, peers }: MigrationWorld, vm: Vm, migration: Mig
     migrateUri: `tcp://${migrationAddress}`,
     listenAddress: isIP(host) !== 0 ? host : null,
     movesDefinition: vm.isDefined,
+    arrivesPaused: true,
     unsafe: config.unsafe_shared_filesystem,
     tls: config.migration_tls ? { destinationName: peers.hostName(destinationHostId) } : null,
     bandwidthMiBs: bandwidth === null ? null : Math.max(1, Math.floor(bandwidth / MiB(1))),

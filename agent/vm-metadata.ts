@@ -23,6 +23,8 @@ export type VmExit = {
 /** Where a migration goes, and what its schedule has done so far. */
 export type MigrationRecord = {
   taskId: string
+  /** The host that writes this: whom the destination asks whether the VM has left. */
+  sourceHostId: string
   destinationHostId: string
   began: number
   downtimeMs: number

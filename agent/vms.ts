@@ -13,7 +13,7 @@ import { Vm } from './vm.js'
 import { exitOf, lost, type StopDetail } from './vm-exit.js'
 import type { VmRecord } from './vm-metadata.js'
 import { writeRecordIfThere } from './vm-records.js'
-import { isRunning } from './vm-status.js'
+import { isRunning, type PauseReason } from './vm-status.js'
 
 export type VmsOptions = {
   libvirt: () => Libvirt
@@ -21,7 +21,13 @@ export type VmsOptions = {
   clock: Clock
   log: Logger
   /** What a VM that arrives by migration is, if one is expected; and that it is here. */
-  incoming: { record(vmId: string): VmRecord | null; arrived(vmId: string): void }
+  incoming: {
+    record(vmId: string): VmRecord | null
+    arrived(vmId: string): void
+    isHere(hostId: string): boolean
+  }
+  /** A VM has arrived, and stands still until it is let go. */
+  onHeld: (vm: Vm) => void
   /** A VM that was leaving when the agent ended: somebody has to see where it went. */
   onLeaving: (vm: Vm) => void
   onChange: (id: string, vm: Vm | null) => void
@@ -86,8 +92,13 @@ export class Vms {
     const present = new Set(domains.map(({ uuid }) => uuid))
     for (const vm of this.list()) {
       if (!present.has(vm.id)) this.#disappeared(vm)
-      else if (vm.record?.migration && vm.lane.running === null) this.options.onLeaving(vm)
+      else if (this.#isLeaving(vm)) this.options.onLeaving(vm)
     }
+  }
+
+  #isLeaving({ record, lane }: Vm): boolean {
+    if (!record?.migration || lane.running !== null) return false
+    return !this.options.incoming.isHere(record.migration.destinationHostId)
   }
 
   onEvent(event: LibvirtEvent): void {
@@ -129,13 +140,14 @@ export class Vms {
       case 'started':
         return vm.apply({ kind: event.detail === 'migrated' ? 'arriving' : 'launched' })
       case 'resumed':
+        if (vm.state.status === 'migratingTo') return this.#arrived(vm)
         if (event.detail === 'migrated' || event.detail === 'postcopy') return this.#arrived(vm)
         vm.ioError = null
         return vm.apply({ kind: 'resumed' })
       case 'suspended': {
         if (event.detail === 'migrated') return
-        // A VM that was paused arrives paused.
-        if (vm.state.status === 'migratingTo') this.#arrived(vm)
+        // Every VM arrives paused.
+        if (vm.state.status === 'migratingTo') return this.options.onHeld(vm)
         const isPausedByUser = vm.record?.isPausedByUser ?? true
         return vm.apply({
           kind: 'paused',
@@ -172,6 +184,12 @@ export class Vms {
     }
     const isPersistent = event.change === 'defined'
     void this.#adoptQuietly({ uuid: event.uuid, name: event.name, state: null, isPersistent })
+  }
+
+  /** It is this host's from now on, and does not run: as at its source, or because nobody says that it may. */
+  arrivedPaused(vm: Vm, why: PauseReason): void {
+    this.#arrived(vm)
+    vm.apply({ kind: 'paused', why })
   }
 
   /** The memory is here and the CPUs run: from now on this host answers for the VM. */

@@ -1,4 +1,5 @@
-import { setTimeout } from 'node:timers/promises'
+import { sleep, systemClock } from '../common/clock.js'
+import { seconds } from '../common/units.js'
 import { Fault } from '../common/fault.js'
 import { readDirect } from './direct-io.js'
 import { FormatError } from './format/format-error.js'
@@ -31,6 +32,8 @@ type Labels = Map<string, Label>
 type Header = { device: string; area: MetadataArea; bytes: Buffer; isWhole: boolean }
 
 const attempts = 20
+const betweenAttempts = seconds(0.025)
+const never = new AbortController().signal
 const block = 4096
 
 /** The volume group on some devices; null when none of them is a PV of it. */
@@ -66,7 +69,7 @@ export class LvmReader {
         // Somebody commits at this moment, or the metadata is damaged: a few tenths of a second tell which.
         last = error
         this.#labels = new Map()
-        await setTimeout(25)
+        await sleep(systemClock, betweenAttempts, never)
       }
     }
     throw new Fault('CORRUPT', `LVM's metadata of ${this.#vg} cannot be read`, { cause: last })

@@ -1,8 +1,10 @@
 import { Fault } from '../../common/fault.js'
+import type { Fields } from '../../common/fields.js'
 import { bidi, unary } from '../../common/rpc.js'
 import type { Handlers } from '../../common/server.js'
 import { type Bytes, bytes } from '../../common/units.js'
 import type { PeerServiceDefinition } from '../../proto/generated/types/drover/agent/v1/PeerService.js'
+import type { Departure } from '../held-arrivals.js'
 import type { Incoming } from '../incoming.js'
 import { tunnelTo } from '../migration-tunnel.js'
 
@@ -16,7 +18,23 @@ export type PeerVolumes = {
   refresh(storageDomainId: string, volumeId: string, signal: AbortSignal): Promise<Bytes>
 }
 
+/** What hosts tell each other of a VM that moves. */
+export type PeerVms = {
+  letGo(hostId: string, vmId: string, generation: number, signal: AbortSignal): Promise<void>
+  departureOf(vm: { vmId: string; generation: number }, signal: AbortSignal): Promise<Departure>
+}
+
 const most = bytes(Number.MAX_SAFE_INTEGER)
+
+const vmOf = (fields: Fields) => ({
+  vmId: fields.uuid('vmId'),
+  generation: fields.integer('vmGeneration', 0, Number.MAX_SAFE_INTEGER)
+})
+const departures = {
+  left: 'DEPARTURE_LEFT',
+  stayed: 'DEPARTURE_STAYED',
+  undecided: 'DEPARTURE_UNDECIDED'
+} as const
 
 type Item = { open: { vmId: string; generation: number } } | { data: Buffer }
 
@@ -24,7 +42,8 @@ type Item = { open: { vmId: string; generation: number } } | { data: Buffer }
 export function peerService(
   incoming: Incoming,
   libvirtSocket: string,
-  volumes: PeerVolumes
+  volumes: PeerVolumes,
+  vms: PeerVms
 ): Handlers<PeerServiceDefinition> {
   return {
     extendVolume: unary({
@@ -48,15 +67,23 @@ export function peerService(
         return { sizeBytes: String(await volumes.refresh(storageDomainId, volumeId, signal)) }
       }
     }),
+    letGoVm: unary({
+      check: fields => ({ requestId: fields.uuid('requestId'), ...vmOf(fields) }),
+      method: async ({ vmId, generation }, { signal, caller }) => {
+        await vms.letGo(caller.id, vmId, generation, signal)
+        return {}
+      }
+    }),
+    askWhetherVmLeft: unary({
+      check: vmOf,
+      method: async (vm, { signal }) => {
+        return { departure: departures[await vms.departureOf(vm, signal)] }
+      }
+    }),
     migrationTunnel: bidi({
       check: fields =>
         fields.oneof<Item>('message', {
-          open: inner => ({
-            open: inner.message('open', open => ({
-              vmId: open.uuid('vmId'),
-              generation: open.integer('vmGeneration', 0, Number.MAX_SAFE_INTEGER)
-            }))
-          }),
+          open: inner => ({ open: inner.message('open', vmOf) }),
           data: inner => ({ data: inner.bytes('data', 64 * 1024) })
         }) ?? { data: Buffer.alloc(0) },
       method: async function* (items, { signal, caller }) {

@@ -115,7 +115,7 @@ async function networkTo(workers: StorageWorkers) {
     },
     refresh: async () => bytes(0)
   }
-  server.add(agentServices.peer, peerService(null as never, '', volumes)).addStandard()
+  server.add(agentServices.peer, peerService(null as never, '', volumes, null as never)).addStandard()
   const port = await server.listenTls({
     host: '127.0.0.1',
     port: 0,
