@@ -2,7 +2,14 @@ import { sql, type Reader, type Tx } from './query.js'
 
 /** What the installation is, for good or for a reign. */
 export type SettingName =
-  'dataCenterId' | 'coordinatorId' | 'epoch' | 'pageTokenKey' | 'ticketKey' | 'isClean' | 'probe' | 'quotaMode'
+  | 'dataCenterId'
+  | 'coordinatorId'
+  | 'epoch'
+  | 'pageTokenKey'
+  | 'ticketKey'
+  | 'isClean'
+  | 'probe'
+  | 'quotaMode'
 
 export function setting(reader: Reader, name: SettingName): string | null {
   return reader.first(sql.selectFrom('setting').select('value').where('name', '=', name))?.value ?? null

@@ -43,7 +43,12 @@ async function world(t: Test) {
     ...{ ledger, clock: systemClock, log, locks: new Locks(lockLevels) },
     rememberEpoch: async () => {}
   })
-  const block = new BlockStorage({ run, clock: systemClock, log, iscsi: new Iscsi({ run, directory, sys: directory }) })
+  const block = new BlockStorage({
+    run,
+    clock: systemClock,
+    log,
+    iscsi: new Iscsi({ run, directory, sys: directory })
+  })
   const { server, local } = await rpcWorld(t, {})
   const connections = () => [{ kind: 'iscsi' as const, portals: [used], luns: ['3600'] }]
   server.add(service, sanService({ block, reservations: new Reservations(run), tasks, connections }))
