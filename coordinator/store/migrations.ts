@@ -552,7 +552,8 @@ export type WatchedKind = (typeof watched)[keyof typeof watched][0]
 
 /**
  * Temporary tables and triggers of one connection: they collect which objects a transaction has changed, so
- * that no writer can forget to say so.
+ * that no writer can forget to say so. Not by INSERT OR IGNORE: inside a trigger the conflict clause of the outer
+ * statement counts, and an upsert that touches one object twice would fail.
  */
 export const changeTracking: readonly string[] = [
   'CREATE TEMP TABLE changed (kind TEXT, id TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID',
@@ -566,7 +567,8 @@ export const changeTracking: readonly string[] = [
     ).map(
       ([act, row]) =>
         `CREATE TEMP TRIGGER changed_${table}_${act} AFTER ${act} ON main.${table} BEGIN
-          INSERT OR IGNORE INTO changed VALUES ('${kind}', ${row}.${column});
+          INSERT INTO changed SELECT '${kind}', ${row}.${column}
+          WHERE NOT EXISTS (SELECT 1 FROM changed WHERE kind = '${kind}' AND id = ${row}.${column});
         END`
     )
   )
