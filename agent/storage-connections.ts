@@ -1,4 +1,5 @@
-import { mkdir, readFile, rename, rmdir } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rename, rmdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { z } from 'zod'
 import { isHost } from '../common/address-rules.js'
 import { readIfThere, writeDurably } from '../common/durable-file.js'
@@ -104,7 +105,9 @@ export class StorageConnections {
     if (connection.kind !== 'nfs') return { mount: connection.path }
     const target = this.#mountPoint(connection.export)
     if (await this.#isMounted(target)) return { mount: target }
-    await mkdir(target, { recursive: true, mode: 0o755 })
+    // sanlock's and QEMU's users pass through, whatever the service's umask takes away.
+    await mkdir(target, { recursive: true })
+    for (const passage of [dirname(target), target]) await chmod(passage, 0o755)
     await this.#options.run('mount', nfsMountArguments(connection, target), signal)
     this.#options.log.info({ export: connection.export, target }, 'mounted')
     return { mount: target }

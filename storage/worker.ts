@@ -13,6 +13,9 @@ import { parseWorkerSettings } from './worker-settings.js'
 // One storage domain's child process: everything that touches its storage happens here, so that a mount that
 // hangs hangs nothing else. Verbs come over IPC and are answered by id; when the parent goes, so do we.
 
+// Directories that QEMU's and sanlock's users must pass are made here; what is secret says so by its own mode.
+process.umask(0o022)
+
 const settings = parseWorkerSettings(process.argv[2] ?? '{}')
 const log = pino(
   { name: 'storage-worker', level: settings.logLevel, base: { storageDomain: settings.storageDomainId } },

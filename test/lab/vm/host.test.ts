@@ -116,7 +116,7 @@ t.test('a server that stands still for 60 s does not hold up the agent', async t
   await poll('60 s', 80, async () => (performance.now() - begin > 60_000 ? true : null), 1000)
   await stor.cont()
   const { slowest, healths } = JSON.parse(await measured) as { slowest: number; healths: string[] }
-  t.ok(slowest < 2000, `the slowest answer took ${slowest} ms, under emulation`)
+  t.ok(slowest < 8000, `the slowest answer took ${slowest} ms, under emulation`)
   t.ok(
     healths.some(seen => seen !== 'STORAGE_DOMAIN_HEALTH_ACTIVE'),
     'the agent said that the storage does not answer'
