@@ -19,6 +19,8 @@ export type InboxRound = {
   cleaned: number[]
   /** Hosts whose page was torn or damaged; it is read again in the next round. */
   torn: number[]
+  /** Hosts whose page says what it said before: if they say it again, they may not have heard the answer. */
+  unchanged: number[]
   /** Messages that are no extend request. */
   unknown: Array<{ sanlockHostId: number; slot: number }>
 }
@@ -45,7 +47,7 @@ export class ManagerMailbox {
 
   /** Compares the inbox (250 pages) with the last reading. */
   read(inbox: Buffer): InboxRound {
-    const round: InboxRound = { requests: [], cleaned: [], torn: [], unknown: [] }
+    const round: InboxRound = { requests: [], cleaned: [], torn: [], unchanged: [], unknown: [] }
     for (let host = 1; host < pageCount; host++) {
       const page = pageOf(inbox, host)
       if (isUnused(page)) pageOf(this.#previous, host).fill(0)
@@ -57,6 +59,7 @@ export class ManagerMailbox {
 
   #readPage(host: number, page: Buffer, round: InboxRound): void {
     const previous = pageOf(this.#previous, host)
+    if (page.equals(previous)) round.unchanged.push(host)
     for (let slot = 0; slot < slotCount; slot++) {
       const content = slotBytes(page, slot)
       if (content.equals(slotBytes(previous, slot))) continue

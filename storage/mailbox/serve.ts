@@ -24,6 +24,7 @@ const idle = seconds(0.05)
 const stillLively = seconds(10)
 /** An event may be lost when two hosts write it at once: so the whole inbox is read this often anyway. */
 const whole = seconds(2)
+const answerAgainAfter = seconds(2)
 const failuresUntilPause = 9
 const pauseAfterFailures = seconds(10)
 
@@ -40,6 +41,8 @@ export class MailboxServe {
   #livelyAt: Seconds
   #readAgain = false
   #served = 0
+  /** When each host's page of the outbox was written last. */
+  readonly #wroteAt = new Map<number, Seconds>()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -82,18 +85,35 @@ export class MailboxServe {
     this.#seenEvent = event
     this.#readAt = now
     if (isNew) this.#livelyAt = now
-    await this.#readInbox(await inbox.read(0, pageCount), signal)
+    const unchanged = await this.#readInbox(await inbox.read(0, pageCount), signal)
+    if (isNew) await this.#answerAgain(unchanged)
   }
 
-  async #readInbox(content: Buffer, signal: AbortSignal): Promise<void> {
-    const { outbox, storageDomainId, log } = this.#parts
-    const { requests, cleaned, torn, unknown } = this.#mailbox.read(content)
+  /**
+   * A host says the same again every 5 s until it has its answer. A manager that stood still while we took over may
+   * have written its last page over ours; so what we have said stands there again.
+   */
+  async #answerAgain(hosts: readonly number[]): Promise<void> {
+    const now = this.#parts.clock.monotonic()
+    for (const host of hosts) {
+      if (now - (this.#wroteAt.get(host) ?? -Infinity) > answerAgainAfter) await this.#writeOutbox(host)
+    }
+  }
+
+  async #writeOutbox(host: number): Promise<void> {
+    this.#wroteAt.set(host, this.#parts.clock.monotonic())
+    await this.#parts.outbox.write(host, this.#mailbox.outboxPage(host))
+  }
+
+  async #readInbox(content: Buffer, signal: AbortSignal): Promise<number[]> {
+    const { storageDomainId, log } = this.#parts
+    const { requests, cleaned, torn, unchanged, unknown } = this.#mailbox.read(content)
     // Torn just now, or damaged for good: the next look tells, and costs little.
     this.#readAgain = torn.length > 0
     this.ignored.torn += torn.length
     this.ignored.unknown += unknown.length
     if (unknown.length > 0) log.warn({ messages: unknown }, 'messages that are no request are ignored')
-    for (const host of cleaned) await outbox.write(host, this.#mailbox.outboxPage(host))
+    for (const host of cleaned) await this.#writeOutbox(host)
     for (const request of requests) {
       if (request.storageDomainId === storageDomainId) void this.#serve(request, signal)
       else {
@@ -101,10 +121,11 @@ export class MailboxServe {
         log.warn({ request }, 'a request for another storage domain is ignored')
       }
     }
+    return unchanged
   }
 
   async #serve(request: PostedRequest, signal: AbortSignal): Promise<void> {
-    const { extend, outbox, log } = this.#parts
+    const { extend, log } = this.#parts
     try {
       const done = await extend(request.volumeId, request.sizeMiB).then(
         ({ failure }) => failure === null,
@@ -115,7 +136,8 @@ export class MailboxServe {
       )
       // Whoever lost the role says nothing: the next manager zeroes the outbox and does it again.
       if (signal.aborted) return
-      await outbox.write(request.sanlockHostId, this.#mailbox.reply(request, done))
+      this.#mailbox.reply(request, done)
+      await this.#writeOutbox(request.sanlockHostId)
       this.#served++
     } catch (error) {
       log.warn({ err: error, request }, 'answer not written to the mailbox')

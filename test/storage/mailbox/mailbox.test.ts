@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { MiB } from '../../../common/units.js'
+import { systemClock } from '../../../common/clock.js'
+import { MiB, seconds } from '../../../common/units.js'
 import type { ExtendedVolume, ExtendVolume } from '../../../storage/extend-volumes.js'
 import {
   cleanSlot,
@@ -11,7 +12,9 @@ import {
   slotBytes,
   slotCount
 } from '../../../storage/format/mailbox.js'
-import { mailboxWorld, never, until, volumeOf } from './mailbox-world.js'
+import { MailboxServe } from '../../../storage/mailbox/serve.js'
+import { ExtendQueue } from '../../../storage/manager/extend-queue.js'
+import { mailboxWorld, never, silent, storageDomainId, until, volumeOf } from './mailbox-world.js'
 
 const isZero = (page: Buffer) => page.every(byte => byte === 0)
 
@@ -77,6 +80,36 @@ t.test('a new manager does what the old one left unanswered', async t => {
   run()
   t.equal(await asked, true)
   t.equal(sizes.get(volumeOf(1)), MiB(5120))
+})
+
+t.test('an answer that another manager wrote over is written again when the host repeats itself', async t => {
+  const { sizes, extend, inbox, outbox, ask } = await mailboxWorld(t)
+  sizes.set(volumeOf(1), MiB(128))
+  let ahead = 0
+  const clock = { ...systemClock, monotonic: () => seconds(systemClock.monotonic() + ahead) }
+  const queue = new ExtendQueue(extend)
+  const serve = new MailboxServe({
+    ...{ storageDomainId, inbox, outbox, clock, log: silent },
+    extend: (volumeId, mebibytes) => queue.add(volumeId, MiB(mebibytes))
+  })
+  await serve.begin()
+  const page = Buffer.alloc(pageSize)
+  encodeExtend(ask(1)).copy(slotBytes(page, 0))
+  const say = async () => {
+    await inbox.write(7, sealPage(Buffer.from(page)))
+    await inbox.write(0, eventPage(randomUUID()))
+    await serve.round(never)
+  }
+  const isAnswered = async () => !isZero(await outbox.read(7, 1))
+  await say()
+  await until(isAnswered)
+  await outbox.write(7, Buffer.alloc(pageSize))
+  await say()
+  t.notOk(await isAnswered(), 'not at once: the host may be reading it')
+  ahead = 5
+  await say()
+  t.ok(await isAnswered())
+  t.equal(queue.counts.extends, 1, 'and nothing is done twice')
 })
 
 t.test('a manager that lost its role answers nothing any more', async t => {
