@@ -100,6 +100,8 @@ export class Vm {
     const before = this.state
     this.state = next(before, event)
     if (this.state.status === before.status && this.state.pause === before.pause) return
+    // Where it once went is over when it comes back.
+    if (before.status === 'down') this.migration = null
     this.since = this.#clock.monotonic()
     this.changed()
   }

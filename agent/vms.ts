@@ -229,7 +229,8 @@ export class Vms {
     vm.isUnresponsive = false
     vm.isGuestAgentConnected = false
     vm.vncSocket = ''
-    vm.migration = null
+    // Who left says where to: a coordinator that was restored does not know.
+    if (change.exit?.reason !== 'migrated') vm.migration = null
     vm.apply({ kind: 'stopped' })
     if (vm.foreign) {
       void this.#quietly(vm, 'look again', async () => {

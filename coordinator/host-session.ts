@@ -30,6 +30,8 @@ export type SessionOptions = {
   tasks: TaskReports
   clock: Clock
   log: Logger
+  /** Whether a host is heard, and has told what it has. */
+  isHeard(hostId: string): boolean
   onGhost(ghost: Ghost): void
   /** What was told is lost: the stream must begin anew from the last position. */
   onBroken(): void
@@ -64,6 +66,11 @@ export class HostSession {
 
   get hello(): Hello__Output | null {
     return this.#hello
+  }
+
+  /** Whether it has told everything that the host has. */
+  get isWhole(): boolean {
+    return this.#hello !== null && this.#mentioned === null
   }
 
   begin(hello: Hello__Output, before: Host): void {
@@ -188,7 +195,7 @@ export class HostSession {
         if (removed && key.startsWith('storageDomain/')) return unobserveStorageDomain(tx, id, objectId)
         if (host) observeHost(tx, known, host)
         if (storageDomain) observeStorageDomain(tx, id, storageDomain)
-        const ghost = vm ? observeVm(tx, id, vm, now) : null
+        const ghost = vm ? observeVm(tx, id, vm, this.#options.isHeard, now) : null
         if (ghost) ghosts.push(ghost)
       }
     }

@@ -111,6 +111,12 @@ export class Observer {
     return isConnected && lastHeard !== null && this.#options.clock.monotonic() - lastHeard < silentAfter
   }
 
+  /** Whether it is heard, and what it has is known: not while it finds out itself, or while it still tells. */
+  #hasTold(hostId: string): boolean {
+    const isWhole = this.#followed.get(hostId)?.session?.isWhole === true
+    return isWhole && this.isHeard(hostId) && !this.hostView(hostId).isRecovering
+  }
+
   /** For the debug door. */
   dump(): object[] {
     return [...this.#followed.keys()].map(hostId => ({ hostId, ...this.hostView(hostId) }))
@@ -155,6 +161,7 @@ export class Observer {
     const signal = AbortSignal.any([followed.stop.signal, over.signal])
     const session = new HostSession({
       ...{ hostId, store, measured, clock, log, tasks: agents.tasks },
+      isHeard: other => this.#hasTold(other),
       onGhost: ghost => void this.#tidy(hostId, ghost, signal),
       onBroken: () => over.abort(new Fault('INTERRUPTED', 'the stream is begun anew'))
     })

@@ -5,7 +5,7 @@ import type { StorageDomainState__Output } from '../proto/generated/types/drover
 import type { Vm__Output } from '../proto/generated/types/drover/agent/v1/Vm.js'
 import { judge, type Verdict } from './observed-vm.js'
 import { addEvent, type NewEvent } from './store/events.js'
-import { host, noteHost, type Host } from './store/hosts.js'
+import { host, hostOrNull, noteHost, type Host } from './store/hosts.js'
 import { unreserve } from './store/pending.js'
 import { bit, jsonOrNull, sql, type Tx } from './store/query.js'
 import {
@@ -24,7 +24,13 @@ import { wallOf, wordOf } from './wire.js'
 /** A copy of an earlier life of a VM that a host still has. */
 export type Ghost = { vmId: string; generation: number; status: VmStatus }
 
-export function observeVm(tx: Tx, hostId: string, seen: Vm__Output, now: number): Ghost | null {
+export function observeVm(
+  tx: Tx,
+  hostId: string,
+  seen: Vm__Output,
+  isHeard: (hostId: string) => boolean,
+  now: number
+): Ghost | null {
   const known = vmOrNull(tx, seen.vmId)
   if (!known) {
     observeStranger(tx, hostId, seen, now)
@@ -36,7 +42,8 @@ export function observeVm(tx: Tx, hostId: string, seen: Vm__Output, now: number)
   }
   const generation = Number(seen.vmGeneration)
   const sighting = { hostId, generation, status: statusOf(seen), exitReason: seen.exitReason }
-  const verdict = judge(sighting, known)
+  const isHostHeard = known.hostId !== null && isHeard(known.hostId)
+  const verdict = judge(sighting, { ...known, isHostHeard })
   apply(tx, known, hostId, seen, verdict, now)
   return verdict.kind === 'ghost' ? { vmId: known.id, generation, status: sighting.status } : null
 }
@@ -66,12 +73,15 @@ function apply(tx: Tx, known: Vm, hostId: string, seen: Vm__Output, verdict: Ver
       return
     case 'notArriving':
       return noteVm(tx, known.id, { migratingToHostId: null })
-    case 'left':
-      // Nobody but the destination can say what it has.
+    case 'left': {
+      // Nobody but the destination can say what it has. A store that was restored hears of it from the source.
+      const to =
+        known.migratingToHostId ?? hostOrNull(tx, seen.migration?.destinationHostId ?? '')?.id ?? null
       return noteVm(tx, known.id, {
-        ...{ hostId: known.migratingToHostId ?? hostId, migratingToHostId: null, migrationJson: null },
-        status: known.migratingToHostId === null ? 'unknown' : 'migrating_to'
+        ...{ hostId: to ?? hostId, migratingToHostId: null, migrationJson: null },
+        status: to === null ? 'unknown' : 'migrating_to'
       })
+    }
     case 'believe':
       return believe(tx, known, hostId, seen, verdict.hostId, now)
   }

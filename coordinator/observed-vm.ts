@@ -16,6 +16,8 @@ export type Recorded = {
   status: VmStatus
   hostId: string | null
   migratingToHostId: string | null
+  /** Whether the host on record is heard, and has told what it has: its own word counts then. */
+  isHostHeard: boolean
 }
 
 export type Verdict =
@@ -48,7 +50,10 @@ export function judge(seen: Sighting, known: Recorded): Verdict {
   if (seen.status === 'migrating_from') return { kind: 'ignore' }
   // While the source leaves for a host that nobody has named yet, whoever runs it is that host.
   const hasArrived = known.status === 'migrating_from' && known.migratingToHostId === null
-  const mayHaveIt = known.migratingToHostId === seen.hostId || over.has(known.status) || hasArrived
+  // After a restore the record may be of before a migration. One start of a VM runs on one host: whoever says
+  // that it runs is right, unless it is a source that is late, and then the host on record speaks for itself.
+  const isUncontested = over.has(known.status) || !known.isHostHeard
+  const mayHaveIt = known.migratingToHostId === seen.hostId || isUncontested || hasArrived
   return mayHaveIt ? { kind: 'believe', hostId: seen.hostId } : { kind: 'ignore' }
 }
 

@@ -5,6 +5,7 @@ import { agentServices } from '../../proto/load.js'
 import type { Hosts } from '../jobs/hosts.js'
 import { hosts, type Host } from '../store/hosts.js'
 import type { Store } from '../store/store.js'
+import { hasRenewedSince } from './lease-reading.js'
 import type { LeaseReport, LeaseReports } from './lease-reports.js'
 
 export type LeaseClearingOptions = {
@@ -25,7 +26,7 @@ const patience = seconds(60)
  * sanlock calls it dead. The request carries the time stamp that was last reported; the host that clears the
  * record reads it again, and refuses if there was a renewal meanwhile: then it is tried anew with the next
  * report. A host that is off renews nothing, so the second try at the latest succeeds; one whose device lies
- * goes on renewing. Nobody waits for this: without it a restart only takes longer.
+ * goes on renewing. A host that renews later was switched on since, and keeps what it has. Nobody waits for this: without it a restart only takes longer.
  */
 export class LeaseClearing {
   readonly #options: LeaseClearingOptions
@@ -40,9 +41,12 @@ export class LeaseClearing {
     const { store, clock, leases, offSince } = this.#options
     const now = clock.monotonic()
     for (const host of hosts(store.read)) {
-      if (host.health !== 'proven_stopped' || host.proof !== 'power_off' || offSince(host.id) === null)
-        continue
+      if (host.health !== 'proven_stopped' || host.proof !== 'power_off') continue
+      const off = offSince(host.id)
+      if (off === null) continue
       const due = leases.about(host, now).filter(({ lease }) => lease.state !== 'free')
+      // It was switched on, and nobody hears it: its network is still bad, its storage is not.
+      if (hasRenewedSince(off, leases.lastRenewal(host))) continue
       for (const report of due) void this.#clear(host, report, now, stop)
     }
   }

@@ -16,6 +16,14 @@ export type LeaseObservation = {
 /** Reports older than this say nothing about now. */
 const freshFor = seconds(15)
 
+/**
+ * Whether a host that was proven off by its power devices has joined a lockspace since: then it is on again, and
+ * its leases are its own. A renewal from before may be reported late, but no later than reports are fresh.
+ */
+export function hasRenewedSince(offSince: Seconds, lastRenewal: Seconds | null): boolean {
+  return lastRenewal !== null && lastRenewal > offSince + freshFor
+}
+
 const mostAliveFirst = ['live', 'failing', 'expired', 'free'] as const
 
 /**

@@ -85,6 +85,43 @@ t.test('what a host says of its VMs is believed by the number of the start', asy
   t.ok(kinds.includes('vm.started') && kinds.includes('vm.disappeared'))
 })
 
+t.test('a source that let go says where the VM went, also to a store that knew of no migration', async t => {
+  const world = await coordinatorWorld(t)
+  const clusterId = await world.createCluster()
+  const a = await world.addHost(clusterId, 'a')
+  const b = await world.addHost(clusterId, 'b')
+  const vmId = addVm(world, clusterId)
+  const vm = () => vmOrNull(world.read, vmId)
+  a.setVm(seenVm(vmId, 'UP'))
+  await world.until(() => vm()?.status === 'up')
+
+  const migration = { destinationHostId: b.hostId }
+  a.setVm(seenVm(vmId, 'DOWN', 1, { exitReason: 'migrated', migration }))
+  await world.until(() => vm()?.hostId === b.hostId)
+  t.equal(vm()?.status, 'migrating_to', 'only the destination can say what it has')
+  b.setVm(seenVm(vmId, 'UP'))
+  await world.until(() => vm()?.status === 'up')
+})
+
+t.test('a second host is believed once the host on record is silent', async t => {
+  const world = await coordinatorWorld(t)
+  const clusterId = await world.createCluster()
+  const a = await world.addHost(clusterId, 'a')
+  const b = await world.addHost(clusterId, 'b')
+  const [vmId, other] = [addVm(world, clusterId), addVm(world, clusterId)]
+  const hostOf = (id: string) => vmOrNull(world.read, id)?.hostId
+  a.setVm(seenVm(vmId, 'UP'))
+  await world.until(() => hostOf(vmId) === a.hostId)
+  b.setVm(seenVm(vmId, 'UP'))
+  b.setVm(seenVm(other, 'UP'))
+  await world.until(() => hostOf(other) === b.hostId)
+  t.equal(hostOf(vmId), a.hostId, 'the host on record speaks for itself')
+
+  await a.die()
+  b.setVm(seenVm(vmId, 'PAUSED'))
+  await world.until(() => hostOf(vmId) === b.hostId)
+})
+
 t.test('after an agent died, a VM that its snapshot does not mention has disappeared', async t => {
   const world = await coordinatorWorld(t)
   const clusterId = await world.createCluster()

@@ -2,7 +2,8 @@ import t from 'tap'
 import { judge, type Recorded, type Sighting, type Verdict } from '../../coordinator/observed-vm.js'
 
 const down: Recorded = {
-  ...{ generation: 3, observedGeneration: 2, status: 'down', hostId: null, migratingToHostId: null }
+  ...{ generation: 3, observedGeneration: 2, status: 'down', hostId: null, migratingToHostId: null },
+  isHostHeard: true
 }
 const upOnA: Recorded = { ...down, observedGeneration: 3, status: 'up', hostId: 'A' }
 const leavingA: Recorded = { ...upOnA, status: 'migrating_from', migratingToHostId: 'B' }
@@ -34,6 +35,30 @@ const table: Array<[string, Recorded, Sighting, Verdict]> = [
     { kind: 'believe', hostId: 'A' }
   ],
   ['a second host is not believed while the first runs it', upOnA, says('B', 'up'), { kind: 'ignore' }],
+  [
+    'a second host is believed while the first is silent: the record is older than the migration',
+    { ...upOnA, isHostHeard: false },
+    says('B', 'up'),
+    { kind: 'believe', hostId: 'B' }
+  ],
+  [
+    'a paused VM too',
+    { ...upOnA, isHostHeard: false },
+    says('B', 'paused'),
+    { kind: 'believe', hostId: 'B' }
+  ],
+  [
+    'a silent owner may still have what arrives elsewhere',
+    { ...upOnA, isHostHeard: false },
+    says('B', 'migrating_to'),
+    { kind: 'arriving' }
+  ],
+  [
+    'a source that is late is not believed either while the destination is silent',
+    { ...upOnA, hostId: 'B', isHostHeard: false },
+    says('A', 'migrating_from'),
+    { kind: 'ignore' }
+  ],
   ['a destination is only noted', upOnA, says('B', 'migrating_to'), { kind: 'arriving' }],
   [
     'a destination is only noted, also while nobody knows of the source',

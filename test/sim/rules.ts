@@ -1,7 +1,7 @@
 import { throwIfStale, throwIfStaleEpoch, throwIfStaleWelcome } from '../../agent/gate.js'
 import { decide } from '../../coordinator/ha/decide.js'
 import { readPowerRound, switchPower } from '../../coordinator/ha/fencing/power.js'
-import { readLease } from '../../coordinator/ha/lease-reading.js'
+import { hasRenewedSince, readLease } from '../../coordinator/ha/lease-reading.js'
 import { orphansOf } from '../../coordinator/ha/orphans.js'
 import { noteRound } from '../../coordinator/ha/power-reading.js'
 import { decideRestarts } from '../../coordinator/ha/restart-policy.js'
@@ -20,6 +20,7 @@ export type Rules = {
   noteRound: typeof noteRound
   decideRestarts: typeof decideRestarts
   readLease: typeof readLease
+  hasRenewedSince: typeof hasRenewedSince
   readPowerRound: typeof readPowerRound
   switchPower: typeof switchPower
   judge: typeof judge
@@ -68,7 +69,7 @@ export type Rules = {
 }
 
 export const production: Rules = {
-  ...{ decide, noteRound, decideRestarts, readLease, readPowerRound, switchPower },
+  ...{ decide, noteRound, decideRestarts, readLease, hasRenewedSince, readPowerRound, switchPower },
   ...{ judge, ownerOf, orphansOf, nextLeaving, stuckOf, nextUpgrades },
   ...{ throwIfStale, throwIfStaleEpoch, throwIfStaleWelcome },
   ...{ acquiresLease: true, awaitsLease: true, clearingCompares: true, clearsOnlyAfterPower: true },

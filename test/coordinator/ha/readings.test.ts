@@ -1,6 +1,6 @@
 import t from 'tap'
 import { seconds } from '../../../common/units.js'
-import { readLease, type LeaseObservation } from '../../../coordinator/ha/lease-reading.js'
+import { hasRenewedSince, readLease, type LeaseObservation } from '../../../coordinator/ha/lease-reading.js'
 import {
   noteRound,
   nothingRead,
@@ -33,6 +33,19 @@ const leases: Array<[why: string, seen: LeaseObservation[], expected: string]> =
 for (const [why, observations, expected] of leases) {
   t.test(`a lease is ${expected} when ${why}`, async t => {
     t.equal(readLease(observations), expected)
+  })
+}
+
+const renewals: Array<[why: string, lastRenewal: number | null, expected: boolean]> = [
+  ['no renewal was seen', null, false],
+  ['the last one came before', 99, false],
+  ['one from before was reported late', 115, false],
+  ['one came when none from before could be under way', 116, true]
+]
+for (const [why, lastRenewal, expected] of renewals) {
+  t.test(`a host off since 100 s ${expected ? 'is on again' : 'still is'}: ${why}`, async t => {
+    const last = lastRenewal === null ? null : seconds(lastRenewal)
+    t.equal(hasRenewedSince(seconds(100), last), expected)
   })
 }
 

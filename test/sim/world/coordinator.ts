@@ -83,6 +83,9 @@ export class SimCoordinator implements HaWorld {
 
   hears = (host: Machine) => !this.isCut && isHeard(this.world, host)
 
+  /** Whether it is heard, and has told what it has. */
+  hasTold = (host: Machine) => this.hears(host) && this.world.now >= host.recoversUntil
+
   stampFor = (host: Machine) => ({
     epoch: this.epoch,
     generation: hostRow(this.records, host.id).generation
@@ -191,8 +194,13 @@ export class SimCoordinator implements HaWorld {
       opinions.push(this.#opinion(reader, record))
     }
     if (record && opinions.length > 0) this.#noteRenewal(host.id, record.lastRenewal, record.isFree)
-    const changed = this.#renewals.get(host.id)?.changed ?? null
-    return { lease: world.rules.readLease(opinions), lastRenewal: changed === null ? null : seconds(changed) }
+    return { lease: world.rules.readLease(opinions), lastRenewal: this.lastRenewal(host.id) }
+  }
+
+  /** When a renewal of its lease was last seen in this life. */
+  lastRenewal = (hostId: string): Seconds | null => {
+    const changed = this.#renewals.get(hostId)?.changed ?? null
+    return changed === null ? null : seconds(changed)
   }
 
   #opinion(reader: Machine, record: { lastRenewal: number; isFree: boolean }): LeaseObservation {

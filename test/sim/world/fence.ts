@@ -170,8 +170,9 @@ export function clearLeases(coordinator: SimCoordinator): void {
   const { world, records, offSince } = coordinator
   for (const row of records.hosts.values()) {
     if (row.health !== 'proven_stopped') continue
-    const isPower = row.proof === 'power_off' && offSince(row.id) !== null
-    if (!isPower && world.rules.clearsOnlyAfterPower) continue
+    const off = row.proof === 'power_off' ? offSince(row.id) : null
+    if (off !== null && world.rules.hasRenewedSince(off, coordinator.lastRenewal(row.id))) continue
+    if (off === null && world.rules.clearsOnlyAfterPower) continue
     const record = world.sanlock.records.get(row.id)
     if (!record || record.isFree || !canClear(coordinator, row.id)) continue
     const { generation, lastRenewal } = record

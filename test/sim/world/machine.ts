@@ -42,7 +42,7 @@ export type Machine = {
   /** Outcome of each request. */
   ledger: Map<string, string>
   /** VMs that ended here, with the reason that is told. */
-  ended: Map<string, { generation: number; exitReason: string }>
+  ended: Map<string, { generation: number; exitReason: string; to: string | null }>
   /** Leases of processes that ended while nothing could be written. */
   owes: Set<string>
 }

@@ -17,16 +17,16 @@ export function hear(coordinator: SimCoordinator, host: Machine, row: HostRow): 
     said.add(copy.vm)
     see(coordinator, host.id, copy.vm, copy.generation, statusOf[copy.state], '', copy.to)
   }
-  for (const [vm, { generation, exitReason }] of host.ended) {
+  for (const [vm, { generation, exitReason, to }] of host.ended) {
     if (said.has(vm)) continue
     said.add(vm)
-    see(coordinator, host.id, vm, generation, 'down', exitReason, null)
+    see(coordinator, host.id, vm, generation, 'down', exitReason, to)
   }
   for (const vm of records.vms.values()) if (!said.has(vm.id)) unsee(coordinator, host.id, vm)
 }
 
 function see(
-  { world, records, name }: SimCoordinator,
+  coordinator: SimCoordinator,
   hostId: string,
   vmId: string,
   generation: number,
@@ -34,8 +34,10 @@ function see(
   exitReason: string,
   to: string | null
 ): void {
+  const { world, records, name } = coordinator
   const known = vmRow(records, vmId)
-  const verdict = world.rules.judge({ hostId, generation, status, exitReason }, known)
+  const isHostHeard = known.hostId !== null && coordinator.hasTold(world.machine(known.hostId))
+  const verdict = world.rules.judge({ hostId, generation, status, exitReason }, { ...known, isHostHeard })
   switch (verdict.kind) {
     case 'ghost':
       if (!world.rules.sparesGhosts)
@@ -49,13 +51,15 @@ function see(
     case 'notArriving':
       known.migratingToHostId = null
       return
-    case 'left':
+    case 'left': {
+      const next = known.migratingToHostId ?? to
       Object.assign(known, {
-        status: known.migratingToHostId === null ? 'unknown' : 'migrating_to',
-        hostId: known.migratingToHostId ?? hostId,
+        status: next === null ? 'unknown' : 'migrating_to',
+        hostId: next ?? hostId,
         migratingToHostId: null
       })
       return
+    }
     case 'believe': {
       const isMigrating = status === 'migrating_from'
       if (known.status !== status || known.hostId !== verdict.hostId)

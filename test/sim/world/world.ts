@@ -197,6 +197,7 @@ export class SimWorld {
   /** The agent is started anew: what it had in memory is gone, what it had on disk is not. */
   #restartAgent(host: Machine): void {
     host.recoversUntil = this.now + 3
+    for (const end of host.ended.values()) end.to = null
     host.changes++
     const coordinatorEpoch = this.rules.remembersEpoch ? host.durableEpoch : 0
     host.rule = { ...host.rule, coordinatorEpoch }
@@ -230,7 +231,7 @@ export class SimWorld {
 
   endedOn({ vm, host, generation }: Copy, exitReason: string): void {
     const where = this.machine(host)
-    where.ended.set(vm, { generation, exitReason })
+    where.ended.set(vm, { generation, exitReason, to: null })
     where.changes++
     // A process that ends gives its lease back; one on a machine that dies does not.
     where.owes.add(vm)
@@ -262,7 +263,7 @@ export class SimWorld {
     destination.changes++
     if (!this.rules.switchesOverLast) return void (copy.state = 'running')
     this.copies.splice(this.copies.indexOf(copy), 1)
-    source.ended.set(copy.vm, { generation: copy.generation, exitReason: 'migrated' })
+    source.ended.set(copy.vm, { generation: copy.generation, exitReason: 'migrated', to: destination.id })
     source.changes++
     this.tell(`${copy.vm} has moved from ${source.id} to ${destination.id}`)
   }
