@@ -99,9 +99,12 @@ function cpuTopology({ host: { cpus } }: Candidate, { vm }: PlacementRequest): s
   return vm.vcpus <= cpus ? null : `the VM has ${vm.vcpus} virtual CPUs, the host ${cpus} CPUs`
 }
 
+/** A busy host is no choice while another one is not busy; slow is better than down. */
 function cpuOverloaded({ host }: Candidate, _: PlacementRequest, { cluster }: Look): string | null {
   const { overloadMinutes, highUtilization } = cluster.policy.parameters
-  if (host.overloadedSeconds < overloadMinutes * 60) return null
+  const isOverloaded = (each: { overloadedSeconds: number }) => each.overloadedSeconds >= overloadMinutes * 60
+  if (!isOverloaded(host)) return null
+  if (cluster.hosts.every(each => each.status !== 'up' || isOverloaded(each))) return null
   const minutes = Math.floor(host.overloadedSeconds / 60)
   return `its CPUs are busy by more than ${highUtilization} % since ${minutes} min`
 }

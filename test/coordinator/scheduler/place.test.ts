@@ -39,7 +39,6 @@ const refusals: Array<
   ['UEFI is not installed', { hasUefi: false }, request({}, { needsUefi: true }), 'firmware'],
   ['a storage domain is not active there', { storageDomainIds: [] }, request(), 'storage'],
   ['a device is missing', {}, request({}, { hostDevices: ['pci_0000_81_00_0'] }), 'host-devices'],
-  ['its CPUs are overloaded', { overloadedSeconds: 180 }, request(), 'cpu-overloaded'],
   ['it swaps', { swapUsed: GiB(20) }, request(), 'swap'],
   ['huge pages are short', { hugePages: { 2048: 100 } }, request({}, { hugePageKib: 2048 }), 'huge-pages'],
   [
@@ -92,6 +91,14 @@ t.test('nodes of a VM are laid into those of the host so that the largest finds 
   const numaNodes = [GiB(4), GiB(2)].map(memoryFree => ({ cpus: 2, memoryFree }))
   const asked = request({}, { numaNodes: [GiB(2), GiB(4)] })
   t.match(place(cluster(host('a', { numaNodes })), asked), { kind: 'placed' })
+})
+
+t.test('a host with overloaded CPUs is no choice beside one without, and the choice where all are', async t => {
+  const busy = host('a', { overloadedSeconds: 180 })
+  const placement = place(cluster(busy, host('b')), request())
+  t.match(placement, { kind: 'placed', hostId: 'b' })
+  t.equal(placement.verdicts[0]?.filter, 'cpu-overloaded')
+  t.match(place(cluster(busy), request()), { kind: 'placed', hostId: 'a' })
 })
 
 t.test('in a cluster in maintenance only HA VMs start', async t => {
