@@ -93,13 +93,16 @@ t.test('nodes of a VM are laid into those of the host so that the largest finds 
   t.match(place(cluster(host('a', { numaNodes })), asked), { kind: 'placed' })
 })
 
-t.test('a host with overloaded CPUs is no choice beside one without, and the choice where all are', async t => {
-  const busy = host('a', { overloadedSeconds: 180 })
-  const placement = place(cluster(busy, host('b')), request())
-  t.match(placement, { kind: 'placed', hostId: 'b' })
-  t.equal(placement.verdicts[0]?.filter, 'cpu-overloaded')
-  t.match(place(cluster(busy), request()), { kind: 'placed', hostId: 'a' })
-})
+t.test(
+  'a host with overloaded CPUs is no choice beside one without, and the choice where all are',
+  async t => {
+    const busy = host('a', { overloadedSeconds: 180 })
+    const placement = place(cluster(busy, host('b')), request())
+    t.match(placement, { kind: 'placed', hostId: 'b' })
+    t.equal(placement.verdicts[0]?.filter, 'cpu-overloaded')
+    t.match(place(cluster(busy), request()), { kind: 'placed', hostId: 'a' })
+  }
+)
 
 t.test('in a cluster in maintenance only HA VMs start', async t => {
   const snapshot = {
