@@ -99,8 +99,9 @@ function cpuTopology({ host: { cpus } }: Candidate, { vm }: PlacementRequest): s
   return vm.vcpus <= cpus ? null : `the VM has ${vm.vcpus} virtual CPUs, the host ${cpus} CPUs`
 }
 
-/** A busy host is no choice while another one is not busy; slow is better than down. */
-function cpuOverloaded({ host }: Candidate, _: PlacementRequest, { cluster }: Look): string | null {
+/** A busy host is no choice for a start while another one is not busy; slow is better than down, or than staying. */
+function cpuOverloaded({ host }: Candidate, { purpose }: PlacementRequest, { cluster }: Look): string | null {
+  if (purpose !== 'start') return null
   const { overloadMinutes, highUtilization } = cluster.policy.parameters
   const isOverloaded = (each: { overloadedSeconds: number }) => each.overloadedSeconds >= overloadMinutes * 60
   if (!isOverloaded(host)) return null
