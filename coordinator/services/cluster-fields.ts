@@ -56,7 +56,9 @@ export const readHaPolicy = (fields: Fields): Ha => ({
   silenceSeconds: fields.integerOr('silenceSeconds', 60, 3, 600),
   fencingEnabled: fields.bool('fencingEnabled') ? 1 : 0,
   statusGapSeconds: fields.integerOr('statusGapSeconds', 1, 1, 60),
-  skipFencingWhileLeaseLives: fields.bool('skipFencingWhileLeaseLives') ? 1 : 0,
+  // A host whose lease lives is rarely dead: whoever does not speak of it wants it left alone.
+  skipFencingWhileLeaseLives:
+    !fields.has('skipFencingWhileLeaseLives') || fields.bool('skipFencingWhileLeaseLives') ? 1 : 0,
   startGraceSeconds: fields.integerOr('startGraceSeconds', 300, 0, 3600)
 })
 
