@@ -44,6 +44,8 @@ export type HostObservation = {
   lease: LeaseReading
   /** When a renewal of its lease was last seen; null when none was. */
   lastRenewal: Seconds | null
+  /** How often a living host renews it, at the latest: 2 x the largest io_timeout of its storage domains. */
+  renewEvery: Seconds
   /** Whether the silent host manages a storage domain, and how many VMs ran there: both lengthen the grace. */
   managesStorageDomain: boolean
   vmCount: number
@@ -174,14 +176,22 @@ export function grace({ managesStorageDomain, vmCount }: HostObservation, { sile
   return seconds(silence + (managesStorageDomain ? 20 : 0) + 0.5 * vmCount)
 }
 
-/** What is off renews nothing: a renewal after the first read that said off takes that proof away. */
+/** Hosts look at leases every 5 s and tell at once: a renewal may be heard of so long after it was made. */
+const longestReport = seconds(6)
+
+/**
+ * What is off renews nothing. A renewal that was certainly made after the first read that said off takes that proof
+ * away; from it on the reads must say off for longer than a living host goes without the next one.
+ */
 function proofOf(
-  { power, isConfirmedByOperator, isKdumping, lastRenewal }: HostObservation,
+  { power, isConfirmedByOperator, isKdumping, lastRenewal, renewEvery }: HostObservation,
   policy: HaPolicy
 ): Proof | null {
   if (power.offSince !== null && power.lastOffRead !== null) {
-    const isContradicted = lastRenewal !== null && lastRenewal > power.offSince
-    if (!isContradicted && power.lastOffRead - power.offSince >= policy.statusGap) return 'power_off'
+    const isContradicted = lastRenewal !== null && lastRenewal > power.offSince + longestReport
+    const since = isContradicted ? lastRenewal : power.offSince
+    const gap = isContradicted ? Math.max(policy.statusGap, renewEvery + longestReport) : policy.statusGap
+    if (power.lastOffRead - since >= gap) return 'power_off'
   }
   if (isConfirmedByOperator) return 'operator'
   return isKdumping ? 'kdump' : null

@@ -97,7 +97,8 @@ export class StoreWorld implements HaWorld {
   #watched(row: Host): WatchedHost {
     const { store, clock, isHeard, leases, power, storageFencing } = this.#options
     const now = clock.monotonic()
-    const lease = readLease(leases.about(row, now))
+    const reports = leases.about(row, now)
+    const lease = readLease(reports)
     return {
       hostId: row.id,
       name: row.name,
@@ -109,6 +110,7 @@ export class StoreWorld implements HaWorld {
         hasNewBoot: row.lostBootId !== '' && row.bootId !== row.lostBootId,
         lease,
         lastRenewal: leases.lastRenewal(row),
+        renewEvery: seconds(2 * Math.max(10, ...reports.map(({ ioTimeout }) => ioTimeout))),
         managesStorageDomain: false,
         vmCount: vmsOn(store.read, row.id),
         isConfirmedByOperator: row.proof === 'operator',

@@ -18,7 +18,7 @@ const heard: HostObservation = {
   vmCount: 2,
   power: { hasDevices: true, offSince: null, lastOffRead: null, isFencing: false },
   isConfirmedByOperator: false,
-  ...{ lastRenewal: null, hasKdump: false, isKdumping: false, canSoftFence: false },
+  ...{ lastRenewal: null, renewEvery: seconds(20), hasKdump: false, isKdumping: false, canSoftFence: false },
   storageFence: 'impossible'
 }
 const silent: HostObservation = { ...heard, isHeard: false }
@@ -205,19 +205,37 @@ t.test('where the policy says so, a lease that lives does not hold the off comma
   t.strictSame(trail.slice(3), ['61s restartLeasedVms', '62s powerOff'])
 })
 
-t.test('a renewal after the first read that says off takes the proof away', async t => {
-  const trail = simulate(
-    {
-      4: ({ host }) => (host.power = off(4)),
-      5: ({ host }) => {
-        host.power = { ...off(4), lastOffRead: seconds(5) }
-        host.lastRenewal = seconds(5)
+/** From the fourth second on its power device says off, each second; renewals are seen as told. */
+const saysOff = (until: number, renewals: readonly number[]): Script =>
+  Object.fromEntries(
+    Array.from({ length: until }, (_, now) => [
+      now,
+      ({ host }: { host: HostObservation }) => {
+        const seen = renewals.filter(time => time <= now).at(-1)
+        if (seen !== undefined) host.lastRenewal = seconds(seen)
+        if (now >= 4) host.power = { ...off(4), lastOffRead: seconds(now) }
       }
-    },
-    30
+    ])
   )
-  t.strictSame(trail, ['0s up -> connecting'])
+
+t.test('a renewal from before the power went may be heard of late', async t => {
+  const policy = { ...defaultHaPolicy, statusGap: seconds(4) }
+  const trail = simulate(saysOff(20, [7]), 20, policy)
+  t.match(trail, ['0s up -> connecting', /^8s connecting -> proven_stopped/])
 })
+
+t.test(
+  'a renewal after the first read that says off takes the proof away until the host is quiet',
+  async t => {
+    const policy = { ...defaultHaPolicy, statusGap: seconds(10) }
+    t.match(simulate(saysOff(50, [12]), 50, policy), [
+      '0s up -> connecting',
+      /^38s connecting -> proven_stopped/
+    ])
+    const lying = simulate(saysOff(55, [12, 32, 52]), 55, policy)
+    t.strictSame(lying, ['0s up -> connecting'], 'who renews on is never proven off')
+  }
+)
 
 t.test(
   'a host that was proven off, and is heard without having booted, shows that its device lies',

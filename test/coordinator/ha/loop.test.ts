@@ -28,7 +28,7 @@ function world(
       managesStorageDomain: false,
       vmCount: 0,
       isConfirmedByOperator: false,
-      ...{ lastRenewal: null, hasKdump: false, canSoftFence: false }
+      ...{ lastRenewal: null, renewEvery: seconds(20), hasKdump: false, canSoftFence: false }
     },
     canBeShutOut: false
   }

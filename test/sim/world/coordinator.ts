@@ -175,6 +175,7 @@ export class SimCoordinator implements HaWorld {
         hasNewBoot: row.lostBootId !== null && row.bootId !== row.lostBootId,
         lease: seenLease.lease,
         lastRenewal: seenLease.lastRenewal,
+        renewEvery: seconds(this.world.sanlock.renewEvery),
         managesStorageDomain: false,
         vmCount: heard ? 0 : (this.#counts.get(row.id) ?? 0),
         isConfirmedByOperator: row.proof === 'operator',
