@@ -1,5 +1,6 @@
 import type { Clock } from '../common/clock.js'
 import { sleep } from '../common/clock.js'
+import { crashpoint } from '../common/crashpoint.js'
 import { within } from '../common/deadline.js'
 import { Fault } from '../common/fault.js'
 import type { Logger } from '../common/log.js'
@@ -106,7 +107,9 @@ export class HeldArrivals {
 
   async #release(vm: Vm, signal: AbortSignal): Promise<void> {
     if (vm.own().isPausedByUser) return this.#parts.vms().arrivedPaused(vm, 'user')
+    await crashpoint('vm.arrival.held')
     await vm.libvirtDomain.resume(signal)
+    await crashpoint('vm.arrival.released')
     await vm.until(isOver, seconds(10), signal)
   }
 
@@ -114,9 +117,9 @@ export class HeldArrivals {
   async #discard(vm: Vm): Promise<void> {
     const { log, vms, incoming } = this.#parts
     log.info({ vm: vm.id }, 'the VM stayed at its source; its copy here is thrown away')
+    // In this order: an agent that dies in between finds it paused, as before, and asks again.
+    if (await vm.libvirtDomain.isPersistent(this.#end)) await vm.libvirtDomain.undefine(this.#end)
     await vm.libvirtDomain.destroy(this.#end)
-    if (await vm.libvirtDomain.isPersistent(this.#end).catch(() => false))
-      await vm.libvirtDomain.undefine(this.#end)
     await incoming.cancel(vm.id, vm.own().generation)
     vms().forget(vm)
   }

@@ -96,3 +96,17 @@ for (const point of crashPoints.incoming) {
     await arrives(spec.vmId, spec)
   })
 }
+
+for (const point of crashPoints.arrival) {
+  t.test(`a VM whose destination died at "${point}" runs there when the agent is back`, async () => {
+    const spec = await started()
+    await restartedToDieAt(b, `vm.arrival.${point}`)
+    const way = { destinationHostId: b.hostId, migrationAddress: await announced(announcement(spec)) }
+    const migration = stamped({ requestId: randomUUID(), vmId: spec.vmId, vmGeneration: '1', ...way })
+    const asked = ended(a.coordinator.task('vm', 'MigrateVm', migration))
+    await b.world.agentEnds()
+    await b.world.startAgent()
+    await asked
+    await arrives(spec.vmId, spec)
+  })
+}

@@ -3,5 +3,6 @@ export const crashPoints = {
   start: ['begun', 'prepared', 'defined', 'created', 'recorded'],
   destroy: ['begun', 'stopped', 'torn_down', 'undefined'],
   migrate: ['recorded', 'tunnel', 'done'],
-  incoming: ['begun', 'prepared']
+  incoming: ['begun', 'prepared'],
+  arrival: ['held', 'released']
 }
