@@ -123,7 +123,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     }
   })
   const peers = new Peers({ identity, certificates: () => door.certificates, clock })
-  const held = new HeldArrivals({ vms: () => vms, incoming, peers, identity, clock, log }, end.signal)
+  const held = new HeldArrivals({ vms: () => vms, incoming, peers, clock, log }, end.signal)
   const thin = setUpExtender(
     {
       vms: () => vms,

@@ -7,7 +7,6 @@ import type { Logger } from '../common/log.js'
 import { seconds } from '../common/units.js'
 import { agentServices } from '../proto/load.js'
 import { learnFacts } from './adopt-vm.js'
-import type { IdentityFile } from './identity.js'
 import type { Incoming } from './incoming.js'
 import type { Peers } from './peers.js'
 import type { Vm } from './vm.js'
@@ -25,7 +24,6 @@ type Parts = {
   vms: () => Vms
   incoming: Incoming
   peers: Peers
-  identity: IdentityFile
   clock: Clock
   log: Logger
 }
