@@ -207,8 +207,9 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     .addStandard()
   // Of an earlier life: lost, or ended and not yet heard of.
   for (const task of tasks.list()) watchLog.publish(`task/${task.id}`, { task: taskMessage(task) })
-  await server.listenUnix(`${runDirectory}/agent.sock`)
+  // Who finds the local socket open finds the network's door open too.
   await door.open()
+  await server.listenUnix(`${runDirectory}/agent.sock`)
 
   // What is there.
   await storage.restore()

@@ -19,7 +19,8 @@ t.test('a thin disk grows ahead of its guest', { skip: skipped }, async t => {
     for (let i = 0; i < 200 && show()?.history.length === before; i++) await write()
     await until('the disk was extended', () => (show()?.history.length ?? 0) > before)
     await until('armed', () => show()?.drive.phase === 'armed')
-    return show()?.history.at(-1)
+    // A machine that is slow extends a second time before it arms.
+    return { first: show()?.history[before], last: show()?.history.at(-1) }
   }
 
   await t.test('the sweep finds it and sets the first threshold', async t => {
@@ -29,28 +30,26 @@ t.test('a thin disk grows ahead of its guest', { skip: skipped }, async t => {
   })
 
   await t.test('the event extends it by the network, and QEMU sees the new size', async t => {
-    const extension = await grow()
-    t.match(extension, { way: 'fast', from: MiB(128) })
-    t.equal((await usage()).physical, extension?.to)
-    t.ok((extension?.to ?? 0) >= MiB(256))
+    const { first, last } = await grow()
+    t.match(first, { way: 'fast', from: MiB(128) })
+    t.equal((await usage()).physical, last?.to)
+    t.ok((first?.to ?? 0) >= MiB(256))
     t.equal((await guest.guest.state(never)).state, 'running')
   })
 
   await t.test('with the network cut the mailbox does the same', async t => {
     hosts.network.isCut = true
     // How large a step is follows from how long the one before took.
-    const extension = await grow()
-    t.equal(extension?.way, 'mailbox')
-    t.ok((extension?.to ?? 0) > (extension?.from ?? 0))
+    const { first } = await grow()
+    t.equal(first?.way, 'mailbox')
+    t.ok((first?.to ?? 0) > (first?.from ?? 0))
     hosts.network.isCut = false
   })
 
   await t.test('a new manager serves the mailbox when the old one is gone', async t => {
     await hosts.one.ask(storageDomainId, 'giveUpManager', {}, never)
-    const extension = await grow()
-    t.ok((extension?.to ?? 0) > (extension?.from ?? 0))
-    t.ok(
-      (await hosts.two.ask(storageDomainId, 'managerState', {}, never)).isManager || extension?.way === 'fast'
-    )
+    const { first } = await grow()
+    t.ok((first?.to ?? 0) > (first?.from ?? 0))
+    t.ok((await hosts.two.ask(storageDomainId, 'managerState', {}, never)).isManager || first?.way === 'fast')
   })
 })
