@@ -13,7 +13,8 @@ export async function guestExec(socket: string, script: string, seconds: number)
     'guest-exec',
     {
       path: '/usr/bin/timeout',
-      arg: ['-k', '2', String(seconds), '/bin/bash', '-c', script],
+      // The guest agent's own umask would shut everybody but root out of what a script makes.
+      arg: ['-k', '2', String(seconds), '/bin/bash', '-c', `umask 022\n${script}`],
       env: environment,
       'capture-output': true
     },
