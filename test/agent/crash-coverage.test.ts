@@ -2,8 +2,9 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { crashPoints } from '../host/agent/crash-points.js'
+import { root } from '../root.js'
 
-const agent = join(import.meta.dirname, '../../agent')
+const agent = join(root, 'agent')
 
 t.test(
   'the agent is killed at every crash point that its verbs for VMs have, and each has its own name',

@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
 import type { Answer } from '../host/agent/client.js'
-import { project } from '../lab/lab.js'
 import { AgentHost } from './agent-host.js'
 import { type BenchResult, inTurns, median, show } from './bench.js'
 import { cpuOf, memoryOf } from './cpu.js'
+import { root } from '../root.js'
 
 // What it costs to know how a host's guests are: the agent, which samples every second and tells a watcher,
 // against python3-libvirt asking for everything every 15 s. Both on the same libvirtd and guests, in turns;
@@ -139,7 +139,7 @@ function watch({ client }: AgentHost) {
 }
 
 async function startReference({ libvirtd }: AgentHost) {
-  const script = join(project, 'test/bench/agent-cost-reference.py')
+  const script = join(root, 'test/bench/agent-cost-reference.py')
   const address = `qemu+unix:///system?socket=${libvirtd.socket}`
   const child = spawn('/usr/bin/python3', [script, address, String(intervalSeconds)], {
     stdio: ['ignore', 'pipe', 'inherit']

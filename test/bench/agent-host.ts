@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AgentClient } from '../host/agent/client.js'
 import { PrivateLibvirtd } from '../host/libvirt/private-libvirtd.js'
-import { project } from '../lab/lab.js'
 import { findBelow } from './cpu.js'
+import { root } from '../root.js'
 
-const main = join(project, 'dist/agent/main.js')
+const main = join(root, 'dist/agent/main.js')
 
 /**
  * One host on this machine: a real libvirtd, and the real agent beside it. The agent runs in libvirtd's
@@ -90,7 +90,7 @@ export class AgentHost {
 
 /** How the unit starts Node: what it costs is to be measured as it is installed. */
 async function unitFlags(): Promise<string[]> {
-  const unit = await readFile(join(project, 'systemd/drover-agent.service'), 'utf8')
+  const unit = await readFile(join(root, 'systemd/drover-agent.service'), 'utf8')
   const [, flags = ''] = /^ExecStart=\S+((?: --\S+)*) /m.exec(unit) ?? []
   return flags.split(' ').filter(flag => flag !== '')
 }

@@ -4,11 +4,12 @@ import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { Api } from '../lab/api.js'
-import { Lab, project } from '../lab/lab.js'
+import { Lab } from '../lab/lab.js'
 import { World } from '../lab/world.js'
 import { type BenchResult, inTurns, median, quantile, show, timed } from './bench.js'
 import { StepTimes } from './step-times.js'
 import { twinOf } from './twin.js'
+import { root } from '../root.js'
 
 // Many VMs started at once through the API, from the first request to the end of the last job, against
 // python3-libvirt creating the same guests from the best number of threads, on a host like ours without Drover.
@@ -25,7 +26,7 @@ export async function run(): Promise<BenchResult> {
   const lab = new Lab('b-storm')
   await using world = new World(lab, ['h1'])
   console.log('booting a coordinator, a host with Drover and one without')
-  await execa('node', ['tools/package.mjs', '--if-stale'], { cwd: project, timeout: 180_000 })
+  await execa('node', ['tools/package.mjs', '--if-stale'], { cwd: root, timeout: 180_000 })
   await world.boot()
   await world.install()
   await world.startCoordinator()
@@ -127,7 +128,7 @@ async function prepareReference(world: World, vmId: string): Promise<void> {
   await stopAll(world, [vmId])
   const twin = twinOf(xml, '@NAME@', null)
   await lab.shell('b1', 'cat >/lab/files/storm.xml', { input: twin.xml.replace(twin.uuid, '@UUID@') })
-  await cp(join(project, 'test/bench/boot-storm-reference.py'), join(lab.files, 'storm.py'))
+  await cp(join(root, 'test/bench/boot-storm-reference.py'), join(lab.files, 'storm.py'))
 }
 
 async function bestThreads(lab: Lab): Promise<number> {

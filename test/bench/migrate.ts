@@ -3,11 +3,12 @@ import { createInterface } from 'node:readline'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { GuestConsole } from '../lab/guest-console.js'
-import { Lab, poll, project } from '../lab/lab.js'
+import { Lab, poll } from '../lab/lab.js'
 import { World } from '../lab/world.js'
 import { type BenchResult, inTurns, median, show, timed } from './bench.js'
 import { StepTimes } from './step-times.js'
 import { twinOf, type Twin } from './twin.js'
+import { root } from '../root.js'
 
 // A live migration asked of the coordinator, from the request to the end of its job, against `virsh migrate
 // --live --p2p` of the same guest between two hosts like ours without Drover. The guest writes to its disk all
@@ -141,7 +142,7 @@ function addressOf(lab: Lab, host: string, name: string): Promise<string> {
 }
 
 async function pinged(address: string) {
-  const script = join(project, 'test/bench/migrate-ping.py')
+  const script = join(root, 'test/bench/migrate-ping.py')
   const child = spawn('/usr/bin/python3', [script, address], { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = new Promise(resolve => child.once('exit', resolve))
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]()

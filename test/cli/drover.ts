@@ -21,7 +21,7 @@ export async function drover(socket: string, args: string[]): Promise<Outcome> {
 
 /** Runs the program as a person would, with something on its standard input. */
 export async function droverProcess(socket: string, args: string[], input = ''): Promise<Outcome> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'cli/main.ts', ...args], {
+  const child = spawn(process.execPath, ['dist/cli/main.js', ...args], {
     env: { PATH: process.env['PATH'], HOME: '/nonexistent', DROVER_SOCKET: socket },
     stdio: 'pipe',
     timeout: 60_000,

@@ -1,15 +1,8 @@
 import { execa } from 'execa'
-import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { root } from '../root.js'
 
-/** The folder that holds package.json: this file runs from the source tree and from dist/ alike. */
-export const project = (() => {
-  let folder = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(folder, 'package-lock.json'))) folder = dirname(folder)
-  return folder
-})()
-const scripts = join(project, 'test/lab')
+const scripts = join(root, 'test/lab')
 
 export type ExecOptions = { seconds?: number; input?: string }
 export type HostPart = 'agent' | 'coordinator' | 'libvirtd' | 'sanlock' | 'qemu'

@@ -2,7 +2,8 @@ import { execa } from 'execa'
 import { copyFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { Lab, poll, project } from './lab.js'
+import { Lab, poll } from './lab.js'
+import { root } from '../root.js'
 
 // The Debian packages on hosts with a real systemd: installed, working as units, and purged without a trace.
 const lab = new Lab('t-pkg')
@@ -25,13 +26,13 @@ const traces = (host: string) =>
     `{ find / -xdev \\( -name '*drover*' -o -path '/etc/pki/*' \\) -not -path '/lab/*' -not -path '/proc/*' \\
         -not -path '/work/*' -not -path '/usr/local/lib/drover-lab*' -not -path '/var/log/journal/*' -newer /etc/hostname
       getent passwd drover; getent group drover; grep -s 'BEGIN drover' /etc/libvirt/*.conf
-      find /run/drover /var/lib/drover /etc/drover; } 2>/dev/null | grep -v "^${project}" || true`
+      find /run/drover /var/lib/drover /etc/drover; } 2>/dev/null | grep -v "^${root}" || true`
   )
 
 t.before(async () => {
-  await execa('node', ['tools/package.mjs', '--if-stale'], { cwd: project, timeout: 180_000 })
+  await execa('node', ['tools/package.mjs', '--if-stale'], { cwd: root, timeout: 180_000 })
   await lab.up('coord', 'h1')
-  const built = join(project, 'build')
+  const built = join(root, 'build')
   for (const name of readdirSync(built).filter(name => name.endsWith('.deb')))
     copyFileSync(join(built, name), join(lab.files, name))
 })

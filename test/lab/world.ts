@@ -6,8 +6,9 @@ import type { Host__Output as Host } from '../../proto/generated/types/drover/v1
 import type { StorageDomain__Output as StorageDomain } from '../../proto/generated/types/drover/v1/StorageDomain.js'
 import type { Vm__Output as Vm } from '../../proto/generated/types/drover/v1/Vm.js'
 import { Api } from './api.js'
-import { buildGuest, poll, project, type Lab } from './lab.js'
+import { buildGuest, poll, type Lab } from './lab.js'
 import type { ProgressOf } from './progress.js'
+import { root } from '../root.js'
 
 // Settings of a host that is a namespace: no watchdog, and a shared folder that libvirt does not know as shared.
 const agentConfig = `unsafe_ha_without_watchdog = true
@@ -43,7 +44,7 @@ export class World implements AsyncDisposable {
 
   /** Everything at once, for tests. */
   async create(): Promise<void> {
-    await execa('node', ['tools/package.mjs', '--if-stale'], { cwd: project, timeout: 180_000 })
+    await execa('node', ['tools/package.mjs', '--if-stale'], { cwd: root, timeout: 180_000 })
     await this.boot()
     await this.install()
     await this.startCoordinator()
@@ -59,7 +60,7 @@ export class World implements AsyncDisposable {
   }
 
   async install(): Promise<void> {
-    const built = join(project, 'build')
+    const built = join(root, 'build')
     for (const name of readdirSync(built).filter(name => name.endsWith('.deb')))
       cpSync(join(built, name), join(this.lab.files, name))
     const install = (host: string, kind: string, after = '') =>

@@ -9,12 +9,13 @@ import { commandRunner } from '../../common/run.js'
 import { seconds } from '../../common/units.js'
 import { Sanlock } from '../../storage/sanlock.js'
 import { WorkerService } from '../../storage/worker-service.js'
+import { root as checkout } from '../root.js'
 
 // A storage domain that oVirt made, taken over where it lies; and one that we make, as oVirt would have made it.
 
 const execute = promisify(execFile)
 const never = new AbortController().signal
-const data = new URL('../vectors/data/domains/', import.meta.url).pathname
+const data = `${checkout}/test/vectors/data/domains/`
 const ours = '11111111-2222-4333-8444-555555555555'
 
 type Entry = { path: string; type: string; size?: number; nlink?: number }

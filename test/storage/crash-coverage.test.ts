@@ -2,10 +2,11 @@ import { readdir, readFile } from 'node:fs/promises'
 import t from 'tap'
 import { pointsOf, preparedWorld } from './crash/harness.js'
 import { operations } from './crash/operations.js'
+import { root } from '../root.js'
 
 // A point that no operation of the harness passes is one at which nobody has looked.
 
-const root = new URL('../../storage/', import.meta.url).pathname
+const sources = `${root}/storage/`
 // The points of block storage are passed on real LVM: test/host/storage/block-crash-coverage.test.ts.
 const isOfFiles = (name: string) => name.endsWith('.ts') && !/block|lvm/.test(name)
 const literal = /'((?:volume|image|storage-domain|lease|host-lease)\.[a-z.-]+(?:\/[a-z-]+)*)'/g
@@ -15,8 +16,9 @@ const onBlockOnly = ['volume.merge/room']
 
 async function namesInSource(): Promise<Map<string, string>> {
   const names = new Map<string, string>()
-  for (const file of (await readdir(root)).filter(isOfFiles)) {
-    for (const [, name = ''] of (await readFile(root + file, 'utf8')).matchAll(literal)) names.set(name, file)
+  for (const file of (await readdir(sources)).filter(isOfFiles)) {
+    for (const [, name = ''] of (await readFile(sources + file, 'utf8')).matchAll(literal))
+      names.set(name, file)
   }
   return names
 }

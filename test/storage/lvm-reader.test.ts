@@ -6,11 +6,12 @@ import t from 'tap'
 import { Fault } from '../../common/fault.js'
 import { readPvLabel } from '../../storage/format/lvm-label.js'
 import { groupOn, LvmReader } from '../../storage/lvm-reader.js'
+import { root as checkout } from '../root.js'
 
 // LVM's metadata of a storage domain that oVirt made, read from the images of its physical volumes.
 
 const execute = promisify(execFile)
-const data = new URL('../vectors/data/domains/', import.meta.url).pathname
+const data = `${checkout}/test/vectors/data/domains/`
 const { domain } = JSON.parse(await readFile(`${data}block-domain.json`, 'utf8')) as { domain: string }
 const root = await mkdtemp(`${tmpdir()}/drover-lvm-reader-`)
 t.teardown(() => rm(root, { recursive: true, force: true }))

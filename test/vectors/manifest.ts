@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { formatCommand } from '../../agent/format-cli.js'
+import { root } from '../root.js'
 
 export type Entry = {
   file: string
@@ -10,7 +11,7 @@ export type Entry = {
   expect?: Record<string, unknown>
 }
 
-export const dataDirectory = `${import.meta.dirname}/data`
+export const dataDirectory = `${root}/test/vectors/data`
 
 const manifest = JSON.parse(readFileSync(`${dataDirectory}/manifest.json`, 'utf8')) as { files: Entry[] }
 

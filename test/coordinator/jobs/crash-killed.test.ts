@@ -1,5 +1,4 @@
 import { fork } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,14 +11,11 @@ import { FakeWorld, type FakeVm } from './fake-world.js'
 import { fixture } from './fixture.js'
 import type { Job } from '../../../coordinator/store/jobs.js'
 import { prepare, scenarios, type Scenario } from './scenarios.js'
+import { root } from '../../root.js'
 
 // The process that carries a job on is killed at each of its steps; another one goes on from the journal.
 
-// The transpiled child starts three times as fast; `npm test` has just built it.
-const root = join(import.meta.dirname, '../../..')
-const built = join(root, 'dist/test/coordinator/jobs/killed-child.js')
-const child = existsSync(built) ? built : join(import.meta.dirname, 'killed-child.ts')
-const execArgv = child === built ? [] : ['--import', 'tsx']
+const child = join(root, 'dist/test/coordinator/jobs/killed-child.js')
 const atOnce = 3
 t.setTimeout(400_000)
 const kinds = kindsOf({} as never, { order: () => {}, untilOver: async () => ({ turnedBack: null }) })
@@ -30,7 +26,7 @@ type Ask = { id: number; verb: string; hostId: string; path: string; bytes: stri
 /** Runs the job in a child until that is killed at a point; false where it came to its end before. */
 async function killAt(point: string, path: string, jobId: string, world: FakeWorld): Promise<boolean> {
   const env = { ...process.env, NODE_ENV: 'test', DROVER_CRASHPOINTS: `kill@${point}` }
-  const process_ = fork(child, [path, jobId], { env, execArgv })
+  const process_ = fork(child, [path, jobId], { env, execArgv: [] })
   const tell = (message: object) => void process_.send(message, () => {})
   world.onVm = (hostId: string, vm: FakeVm | null, vmId: string) => tell({ hostId, vm, vmId })
   world.onStorageDomain = (hostId, domain, health) => tell({ hostId, domain, health })

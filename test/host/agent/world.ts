@@ -6,9 +6,10 @@ import { openSync } from 'node:fs'
 import { join } from 'node:path'
 import { PrivateLibvirtd } from '../libvirt/private-libvirtd.js'
 import { AgentClient, type Answer } from './client.js'
+import { root as checkout } from '../../root.js'
 
 // Built by `npm test`: starting from source takes many times longer.
-const main = join(import.meta.dirname, '../../../dist/agent/main.js')
+const main = join(checkout, 'dist/agent/main.js')
 
 /** Settings of agent.toml that differ from the test's own. */
 export type Settings = Record<string, string | number | boolean | string[]>

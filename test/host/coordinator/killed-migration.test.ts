@@ -3,17 +3,17 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { pino } from 'pino'
 import t from 'tap'
 import { migrations } from '../../../coordinator/store/migrations.js'
 import { sql } from '../../../coordinator/store/query.js'
 import { Store } from '../../../coordinator/store/store.js'
+import { root } from '../../root.js'
 
 t.setTimeout(300_000)
 
-const source = fileURLToPath(new URL('open-store.ts', import.meta.url))
+const source = join(root, 'test/host/coordinator/open-store.ts')
 const points = migrations.flatMap((statements, index) =>
   [...statements.keys(), 'version', 'commit'].map(at => `store.migrate.${index + 1}.${at}`)
 )
@@ -24,7 +24,7 @@ t.test(
     const folder = mkdtempSync(join(tmpdir(), 'drover-migrate-'))
     t.teardown(() => rmSync(folder, { recursive: true, force: true }))
     // One file that starts quickly: it is started once for each statement.
-    const program = join(process.cwd(), 'build/test-open-store.mjs')
+    const program = join(root, 'build/test-open-store.mjs')
     t.teardown(() => rmSync(program, { force: true }))
     await build({
       ...{ entryPoints: [source], outfile: program, bundle: true, format: 'esm', platform: 'node' },

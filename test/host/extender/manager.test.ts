@@ -13,6 +13,7 @@ import { MailboxPost } from '../../../storage/mailbox/post.js'
 import { sanlockEnvironment, Sanlock } from '../../../storage/sanlock.js'
 import { PrivateSanlock } from '../storage/private-sanlock.js'
 import type { ChildSettings } from './manager-child.js'
+import { root } from '../../root.js'
 
 // The manager role under the real sanlock, io timeout 1 s: taken, given up, taken over from the dead, and from a
 // host that stood still and goes on afterwards. A third host asks by the mailbox all the while.
@@ -48,10 +49,10 @@ class ManagerProcess {
         writes: this.#writes
       }
     }
-    const script = `${import.meta.dirname}/manager-child.ts`
+    const script = `${root}/dist/test/host/extender/manager-child.js`
     const [command = '', ...args] = [
       ...sanlockEnvironment({ mode: 'daemon', runDirectory }),
-      ...['sanlock', 'client', 'command', '-c', process.execPath, '--import', 'tsx', script],
+      ...['sanlock', 'client', 'command', '-c', process.execPath, script],
       JSON.stringify(settings)
     ]
     this.#child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })

@@ -4,6 +4,7 @@ import { XMLParser } from 'fast-xml-parser'
 import * as constants from '../../../libvirt/constants.js'
 import { virErrors } from '../../../libvirt/errors.js'
 import { migrationParams } from '../../../libvirt/migration.js'
+import { root } from '../../root.js'
 
 // Package libvirt-dev.
 const path = '/usr/share/libvirt/api/libvirt-api.xml'
@@ -188,7 +189,7 @@ t.test('every typed parameter is spelled as libvirt spells it', async t => {
   const sources = ['migration', 'tuning', 'block-job', 'job-stats']
   const spelled = new Set<string>()
   for (const source of sources) {
-    const text = await readFile(new URL(`../../../libvirt/${source}.ts`, import.meta.url), 'utf8')
+    const text = await readFile(`${root}/libvirt/${source}.ts`, 'utf8')
     for (const [, name] of text.matchAll(/(?:\b(?:u?int|u?llong|text|number)\(|params\[)'([^']+)'/g)) {
       spelled.add(name ?? '')
     }

@@ -4,6 +4,7 @@ import { roundTrip } from '../../libvirt/round-trip.js'
 import { PrivateLibvirtd } from './private-libvirtd.js'
 import { RecordingProxy } from './recording-proxy.js'
 import { virshSession } from './virsh-session.js'
+import { root } from '../../root.js'
 
 // Writes test/vectors/libvirt/recording.txt anew: the shortest packet of every kind that the real virsh and the real
 // libvirtd exchange. Run it as root after a change of the session: `node --import tsx test/host/libvirt/record.ts`.
@@ -21,4 +22,4 @@ for (const packet of proxy.packets) {
   if (!known || packet.length < known.length) shortest.set(kind, packet)
 }
 const lines = [...shortest].toSorted().map(([kind, packet]) => `${kind}\t${packet.toString('base64')}`)
-await writeFile(new URL('../../vectors/libvirt/recording.txt', import.meta.url), `${lines.join('\n')}\n`)
+await writeFile(`${root}/test/vectors/libvirt/recording.txt`, `${lines.join('\n')}\n`)

@@ -8,11 +8,12 @@ import { readVolumeTags } from '../../../storage/format/block-tags.js'
 import { readBlockStorageDomain } from '../../../storage/format-kinds/block-archive.js'
 import { never } from '../../storage/crash/world.js'
 import { attachLoop, blockWorldAt, newBlockWorld, removeBlockWorld, skipped } from './block-world.js'
+import { root as checkout } from '../../root.js'
 
 // A block storage domain that oVirt made, taken over where it lies; and one of ours, as oVirt would have made it.
 
 const execute = promisify(execFile)
-const data = new URL('../../vectors/data/domains/', import.meta.url).pathname
+const data = `${checkout}/test/vectors/data/domains/`
 const ours = '11111111-2222-4333-8444-555555555555'
 
 type Slot = { slot: number; image: string; parentTag: string }

@@ -4,17 +4,19 @@ import { pointsOf, preparedWorld } from '../../storage/crash/harness.js'
 import { blockOperations } from './block-operations.js'
 import { blockSuite } from './block-suite.js'
 import { skipped } from './block-world.js'
+import { root } from '../../root.js'
 
 // A crash point of block storage that no operation of the harness passes is one at which nobody has looked.
 
-const root = new URL('../../../storage/', import.meta.url).pathname
+const sources = `${root}/storage/`
 const literal =
   /'((?:volume|image|storage-domain|lease)\.[a-z.-]*\.block(?:\/[a-z-]+)*|volume\.merge\/room)'/g
 
 async function namesInSource(): Promise<Map<string, string>> {
   const names = new Map<string, string>()
-  for (const file of (await readdir(root)).filter(name => name.endsWith('.ts'))) {
-    for (const [, name = ''] of (await readFile(root + file, 'utf8')).matchAll(literal)) names.set(name, file)
+  for (const file of (await readdir(sources)).filter(name => name.endsWith('.ts'))) {
+    for (const [, name = ''] of (await readFile(sources + file, 'utf8')).matchAll(literal))
+      names.set(name, file)
   }
   return names
 }

@@ -1,15 +1,16 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { Lab, project } from '../lab.js'
+import { Lab } from '../lab.js'
 import { Runner, type Outcome } from './runner.js'
 import { howToReach, Story } from './story.js'
+import { root } from '../../root.js'
 
 // The second half of ./quickstart, which has installed and built what this needs.
 const { values } = parseArgs({
   options: { json: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } }
 })
-const folder = join(project, 'build/quickstart')
+const folder = join(root, 'build/quickstart')
 mkdirSync(folder, { recursive: true })
 const logFile = join(folder, 'log.txt')
 const before = readFileSync(join(folder, 'steps.jsonl'), 'utf8')

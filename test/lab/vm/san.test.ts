@@ -5,8 +5,9 @@ import t from 'tap'
 import type { LunReport } from '../../../storage/connections/block-storage.js'
 import type { LoginOutcome } from '../../../storage/connections/iscsi.js'
 import type { IscsiPortal } from '../../../storage/connections/iscsi-target.js'
-import { Lab, poll, project } from '../lab.js'
+import { Lab, poll } from '../lab.js'
 import { Vm } from './vm.js'
+import { root } from '../../root.js'
 
 // A real SAN: LIO in one VM, open-iscsi in the other. What is tried here is storage/connections as the agent runs it.
 const lab = new Lab('t-san')
@@ -21,7 +22,7 @@ async function san<T = unknown>(requests: object[], seconds = 180): Promise<Arra
     `umask 077; cat >/run/requests.json <<'END'
 ${JSON.stringify(requests)}
 END
-${process.execPath} ${project}/dist/test/lab/vm/san.js /run/requests.json`,
+${process.execPath} ${root}/dist/test/lab/vm/san.js /run/requests.json`,
     seconds
   )
   return JSON.parse(text) as Array<Answer<T>>
@@ -43,13 +44,13 @@ const byNumber = (luns: LunReport[], serial: string) => {
 }
 
 t.before(async () => {
-  await execa('npm', ['run', '-s', 'build'], { cwd: project, timeout: 120_000 })
-  await execa(join(project, 'test/lab/setup.sh'), ['full'], { timeout: 1_200_000 })
-  await execa(join(project, 'test/lab/lab.sh'), ['switch'], { env: { LAB_NAME: lab.name }, timeout: 60_000 })
+  await execa('npm', ['run', '-s', 'build'], { cwd: root, timeout: 120_000 })
+  await execa(join(root, 'test/lab/setup.sh'), ['full'], { timeout: 1_200_000 })
+  await execa(join(root, 'test/lab/lab.sh'), ['switch'], { env: { LAB_NAME: lab.name }, timeout: 60_000 })
   address = `${await lab.subnet()}.${stor.number}`
   await Promise.all([stor.up({ memory: 512 }), host.up({ memory: 1024 })])
   await Promise.all([stor.ready(400), host.ready(400)])
-  const target = readFileSync(join(project, 'test/lab/vm/iscsi-target.sh'), 'utf8')
+  const target = readFileSync(join(root, 'test/lab/vm/iscsi-target.sh'), 'utf8')
   await stor.shell(`address=${address}\n${target}`, 120)
   await host.shell('modprobe -a iscsi_tcp sd_mod sg && systemctl start iscsid', 120)
 })

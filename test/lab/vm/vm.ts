@@ -1,9 +1,10 @@
 import { execa } from 'execa'
 import { join } from 'node:path'
-import { project, type Lab } from '../lab.js'
+import type { Lab } from '../lab.js'
 import { guestExec } from './guest-exec.js'
+import { root } from '../../root.js'
 
-const script = join(project, 'test/lab/vm/vm.sh')
+const script = join(root, 'test/lab/vm/vm.sh')
 
 export type VmOptions = { memory?: number; qemu?: string[] }
 

@@ -5,10 +5,9 @@ import { armCrashpoint, onHang } from '../../../common/crashpoint.js'
 import { MiB } from '../../../common/units.js'
 import { assert, type Operation, operations } from './operations.js'
 import { ids, never, newWorld, programsEnded, type World } from './world.js'
+import { root } from '../../root.js'
 
 process.env['NODE_ENV'] = 'test'
-
-const root = new URL('../../../', import.meta.url).pathname
 
 /** Operations, the world they begin in, and the program that runs one of them in a process of its own. */
 export type Suite = {
@@ -22,10 +21,10 @@ export const fileSuite: Suite = { operations, newWorld, child: 'test/storage/cra
 export async function buildChild(
   source = fileSuite.child
 ): Promise<{ path: string; remove(): Promise<void> }> {
-  await mkdir(`${root}build`, { recursive: true })
-  const path = `${root}build/crash-child-${process.pid}.mjs`
+  await mkdir(`${root}/build`, { recursive: true })
+  const path = `${root}/build/crash-child-${process.pid}.mjs`
   await build({
-    entryPoints: [`${root}${source}`],
+    entryPoints: [`${root}/${source}`],
     outfile: path,
     bundle: true,
     format: 'esm',
