@@ -12,6 +12,7 @@ import { agentServices, descriptorSet, standardServices } from '../proto/load.js
 import { readBootId, readCapabilities } from './capabilities.js'
 import { CertificateStore } from './certificates.js'
 import type { AgentConfig } from './config.js'
+import { DataPrograms } from './data-programs.js'
 import { Disks } from './disks.js'
 import { policyOf, setUpExtender } from './extender/set-up.js'
 import { agentGate } from './gate.js'
@@ -36,6 +37,7 @@ import { stateMessage } from './services/storage-messages.js'
 import { sanService } from './services/san.js'
 import { storageService } from './services/storage.js'
 import { taskService } from './services/task.js'
+import { upgradeService } from './services/upgrade.js'
 import { vmService } from './services/vm.js'
 import { watchService } from './services/watch.js'
 import { Stats } from './stats.js'
@@ -44,6 +46,9 @@ import { setUpStorage } from './storage-setup.js'
 import { taskMessage } from './task-message.js'
 import { lockLevels, Tasks } from './tasks.js'
 import { TlsDoor } from './tls-door.js'
+import { Packages } from './upgrade/packages.js'
+import { readRebootFacts } from './upgrade/reboot.js'
+import { rebootHost } from './upgrade/reboot-host.js'
 import { agentVersion } from './version.js'
 import { vmMessage } from './vm-message.js'
 import { Vms } from './vms.js'
@@ -84,7 +89,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   const requests = new Requests(ledger, rememberEpoch)
   const tasks = new Tasks({
     ...{ ledger, rememberEpoch, locks, clock, log },
-    perKind: { 'VmService.MigrateVm': config.migrations_at_once },
+    perKind: { 'VmService.MigrateVm': config.migrations_at_once, 'HostService.UpgradePackages': 1 },
     onChange: (id, task) => watchLog.publish(`task/${id}`, task && { task: taskMessage(task) })
   })
   const { storage, images, leases, block } = setUpStorage({
@@ -180,8 +185,21 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     ...{ config, host, identity, certificates, run, refresh, useCertificates },
     onChange: onHostChange
   })
+  const upgrades = upgradeService({
+    packages: new Packages({
+      ...{ run, directory: `${stateDirectory}/upgrades`, readFacts: readRebootFacts },
+      programs: new DataPrograms({ directory: `${stateDirectory}/upgrades`, run, clock, log })
+    }),
+    reboot: (bootId, signal) =>
+      rebootHost(
+        { run, bootId: readBootId, running: () => vms.running().map(({ name }) => name) },
+        bootId,
+        signal
+      ),
+    ...{ tasks, requests }
+  })
   server
-    .add(agentServices.host, hostService(verbs, requests))
+    .add(agentServices.host, { ...hostService(verbs, requests), ...upgrades })
     .add(agentServices.vm, vmService({ world, incoming, tasks, requests }))
     .add(
       agentServices.peer,

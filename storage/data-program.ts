@@ -10,7 +10,7 @@ export type DataProgram = {
   /** The program first; its directory, its limits and its lease are part of the words. */
   argv: string[]
   /** How its progress is told. */
-  progress: 'qemu-img' | 'none'
+  progress: 'qemu-img' | 'apt' | 'none'
 }
 
 /**
@@ -26,8 +26,10 @@ export function dataProgram(
   return { argv: lease === null ? words : [...sanlock.holding(lease), ...words], progress: 'qemu-img' }
 }
 
-/** `    (12.34/100%)`, each ended by a carriage return: the last one counts. */
+/** `    (12.34/100%)` of qemu-img, `pmstatus:PACKAGE:12.34:…` of apt: the last one counts. */
 export function percentIn(output: string): number | null {
-  const found = [...output.matchAll(/\((\d{1,3}(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1]
+  const told = /\((\d{1,3}(?:\.\d+)?)\/100%\)|^pmstatus:[^:\n]*(?::[^:\n]*)?:(\d{1,3}(?:\.\d+)?):/gm
+  const last = [...output.matchAll(told)].at(-1)
+  const found = last?.[1] ?? last?.[2]
   return found === undefined ? null : Math.min(100, Number(found))
 }
