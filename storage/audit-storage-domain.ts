@@ -90,7 +90,13 @@ async function auditChain(
   }
   const { volumes } = look.storageDomain
   const places = reading.chain.volumes.map(({ volumeId }) => ({ imageId, volumeId }))
-  await volumes.reach(places, signal)
+  try {
+    await volumes.reach(places, signal)
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    found(look, 'I6', imageId, `image ${imageId} cannot be looked into: ${error.message}`)
+    return
+  }
   for (const [i, { volumeId, metadata }] of reading.chain.volumes.entries()) {
     const parent = reading.chain.volumes[i + 1]
     try {

@@ -11,7 +11,7 @@ export async function auditGroup({ group, identity, special }: BlockStorageDomai
   const findings: AuditFinding[] = []
   const found = (invariant: string, object: string, text: string) =>
     findings.push({ invariant, object, text })
-  const { volumes, reading, extentSize, uuid } = await group.read()
+  const { volumes, reading, extentSize, uuid, isMoving } = await group.read()
 
   for (const pv of reading.missing) found('I5', identity.id, `the physical volume ${pv} is missing`)
   if (reading.metadataDevices.length !== 1) {
@@ -21,6 +21,7 @@ export async function auditGroup({ group, identity, special }: BlockStorageDomai
       `${reading.metadataDevices.length} physical volumes hold LVM's metadata, not one`
     )
   }
+  if (isMoving) found('I5', identity.id, 'one of its devices is half taken out: take it out once more')
   if (reading.damaged > 0) found('I5', identity.id, `${reading.damaged} copies of LVM's metadata are damaged`)
   if (reading.areaSize < 64 * 2 ** 20) found('I5', identity.id, "the area for LVM's metadata is too small")
   if (reading.textSize > 0.4 * reading.areaSize) found('I5', identity.id, "LVM's metadata is nearly full")

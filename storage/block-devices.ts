@@ -69,7 +69,7 @@ export async function nameDevices({ identity, group }: BlockStorageDomain): Prom
   return done
 }
 
-async function givenName(devices: readonly string[], real: string): Promise<string> {
+export async function givenName(devices: readonly string[], real: string): Promise<string> {
   for (const device of devices) if ((await realDevice(device)) === real) return device
   return real
 }

@@ -12,7 +12,8 @@ import {
   type MappedVolume
 } from './activator.js'
 import { isCode, type Owner } from './files.js'
-import type { LvmGroup, LvmVolume } from './format/lvm-text.js'
+import { isMove, type LvmGroup, type LvmPv, type LvmVolume } from './format/lvm-text.js'
+import { isSpecialVolume } from './format/leases-layout.js'
 import { Lvm } from './lvm.js'
 import type { LvmCommand } from './lvm-args.js'
 import { type GroupReading, LvmReader } from './lvm-reader.js'
@@ -29,6 +30,8 @@ export type Group = {
   extents: number
   freeExtents: number
   volumes: ReadonlyMap<string, LogicalVolume>
+  /** A device is being emptied, or was when its host died: until that has ended nothing else may change. */
+  isMoving: boolean
   reading: GroupReading
 }
 
@@ -116,6 +119,7 @@ export class BlockGroup {
     }
     const group = await this.find()
     if (group !== null) throwIfUnfit(this.vg, group)
+    if (group !== null && command.kind !== 'movePv') throwIfMoving(this.vg, group)
     await this.#alter(command, signal)
   }
 
@@ -135,7 +139,10 @@ export class BlockGroup {
   }
 
   async activate(names: readonly string[], signal: AbortSignal): Promise<void> {
-    const { volumes } = await this.read()
+    const group = await this.read()
+    const { volumes } = group
+    // Two hosts with a half-moved volume would each copy it.
+    if (!names.every(isSpecialVolume)) throwIfMoving(this.vg, group)
     const mapped = names.map(name => {
       const volume = volumes.get(name)
       if (volume) return volume.mapped
@@ -190,11 +197,17 @@ function throwIfUnfit(vg: string, { reading: { missing, metadataDevices } }: Gro
   }
 }
 
+function throwIfMoving(vg: string, { isMoving }: Group): void {
+  if (!isMoving) return
+  throw new Fault('WRONG_STATE', `a device of storage domain ${vg} is being taken out, or was half taken out`)
+}
+
 function describe(reading: GroupReading): Group {
   const { group } = reading
   const extents = group.pvs.reduce((sum, pv) => sum + pv.extents, 0)
-  const used = group.volumes.reduce((sum, { segments }) => sum + extentsOf(segments), 0)
-  const volumes = group.volumes.map(volume => describeVolume(group, volume, reading))
+  const used = group.pvs.reduce((sum, pv) => sum + extentsOn(group, pv), 0)
+  const ours = group.volumes.filter(volume => !isMove(volume))
+  const volumes = ours.map(volume => describeVolume(group, volume, reading))
   return {
     uuid: group.uuid,
     seqno: group.seqno,
@@ -202,10 +215,15 @@ function describe(reading: GroupReading): Group {
     extentSize: bytes(group.extentSize),
     extents,
     freeExtents: extents - used,
+    isMoving: ours.length < group.volumes.length,
     volumes: new Map(volumes.map(volume => [volume.name, volume])),
     reading
   }
 }
+
+/** Extents of a physical volume that are somebody's. */
+export const extentsOn = ({ volumes }: LvmGroup, { name }: LvmPv): number =>
+  extentsOf(volumes.flatMap(({ segments }) => segments).filter(({ pv }) => pv === name))
 
 const extentsOf = (segments: LvmVolume['segments']) =>
   segments.reduce((sum, segment) => sum + segment.extents, 0)

@@ -19,6 +19,7 @@ import {
 } from './format/storage-domain-metadata.js'
 import { type LeasePlaces, StorageLeases } from './leases.js'
 import { ManagerLease } from './manager-lease.js'
+import { forgetDevices } from './remove-device.js'
 import { runPaths } from './prepare-image.js'
 import type { Geometry, Health, Identity, SpecialPaths, StorageDomain } from './storage-domain.js'
 
@@ -57,7 +58,10 @@ export class BlockStorageDomain implements StorageDomain {
     this.group = group
     this.special = special
     this.manager = new ManagerLease(sanlock, sdm, clock, log)
-    this.volumes = new BlockVolumes(group, links, run, () => nameDevices(this))
+    this.volumes = new BlockVolumes(group, links, run, async () => [
+      ...(await nameDevices(this)),
+      ...(await forgetDevices(this))
+    ])
     this.leases = new StorageLeases(
       { storageDomainId: id, shared: true, geometry, ioTimeout, growing: false },
       this.#leasePlaces(geometry),

@@ -26,6 +26,7 @@ export type LvmCommand =
   | { kind: 'resizePv'; pv: string }
   | { kind: 'movePv'; from: string; to: string[] }
   | { kind: 'reduceVg'; vg: string; pvs: string[] }
+  | { kind: 'removePvs'; pvs: string[] }
 
 /** `driver: false` changes metadata only, on machines without device-mapper. */
 export type LvmOptions = { devices: readonly string[]; config?: string; driver?: boolean }
@@ -110,6 +111,8 @@ function onGroups(command: OnGroups): Words {
       return ['pvmove', command.from, ...command.to]
     case 'reduceVg':
       return ['vgreduce', command.vg, ...command.pvs]
+    case 'removePvs':
+      return ['pvremove', ...command.pvs]
   }
 }
 

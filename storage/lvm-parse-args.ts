@@ -84,6 +84,8 @@ function readOnGroups(verb: string, { operands, options, flags, add, remove }: W
       return { kind: 'resizePv', pv: first }
     case 'pvmove':
       return { kind: 'movePv', from: first, to: others }
+    case 'pvremove':
+      return { kind: 'removePvs', pvs: operands }
     case 'vgreduce':
       return { kind: 'reduceVg', vg: first, pvs: others }
     default:

@@ -13,6 +13,7 @@ import type { ObservedHost } from './host-records.js'
 import type { FinishImport, ImportBegun, ImportPlan, ImportSource, InspectedImage } from './import-image.js'
 import type { RoleState } from './manager/role.js'
 import type { MergeVolumes } from './merge-volumes.js'
+import type { DeviceChange, DevicePlan } from './plan-device.js'
 import type { PreparedVolume, PrepareImage } from './prepare-image.js'
 import type { RemoveImage } from './remove-image.js'
 import type { ResizeVolume } from './resize-volume.js'
@@ -47,6 +48,11 @@ export type VerbTable = {
   /** More room for a block storage domain: one more device, or what a device grew by. */
   addDevice: { arguments: { device: string }; result: null }
   resizeDevice: { arguments: { device: string }; result: null }
+  /** Less room: a device is emptied and taken out. */
+  removeDevice: { arguments: { device: string }; result: null }
+  planDevice: { arguments: { device: string; change: DeviceChange }; result: DevicePlan }
+  /** Its devices from now on, which may be more than its physical volumes. */
+  useDevices: { arguments: { devices: string[] }; result: null }
   describe: { arguments: object; result: Description }
   attach: { arguments: { dataCenterId: string }; result: null }
   detach: { arguments: object; result: null }
@@ -118,6 +124,9 @@ export const verbs: Record<Verb, VerbPolicy> = {
   discoverOnDevices: { lane: 'metadata', limit: seconds(60) },
   addDevice: patient,
   resizeDevice: patient,
+  removeDevice: { lane: 'bulk', limit: seconds(7 * 24 * 3600) },
+  planDevice: { lane: 'metadata', limit: seconds(60) },
+  useDevices: { lane: 'metadata', limit: seconds(60) },
   describe: { lane: 'metadata', limit: seconds(30) },
   attach: patient,
   detach: patient,

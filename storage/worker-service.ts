@@ -24,7 +24,9 @@ import { ManagerRole } from './manager/role.js'
 import { beginMerge, finishMerge } from './merge-volumes.js'
 import { Monitor } from './monitor.js'
 import type { Operation } from './operation.js'
+import { planDevice } from './plan-device.js'
 import { prepareImage } from './prepare-image.js'
+import { removeDevice } from './remove-device.js'
 import { removeImage } from './remove-image.js'
 import { removeVolume } from './remove-volume.js'
 import { resizeVolume } from './resize-volume.js'
@@ -39,7 +41,7 @@ export type Handlers = { [V in Verb]: (request: Arguments<V>, signal: AbortSigna
 
 /** One storage domain in a worker: opened when first asked for, monitored while it is active. */
 export class WorkerService {
-  readonly #settings: WorkerSettings
+  #settings: WorkerSettings
   readonly #tools: Tools
   readonly #report: (report: MonitorReport) => void
   #opening: Promise<StorageDomain> | null = null
@@ -72,6 +74,18 @@ export class WorkerService {
     },
     resizeDevice: async ({ device }, signal) => {
       await resizeDevice(this.#onBlock(await this.#open()), device, signal)
+      return null
+    },
+    removeDevice: async ({ device }, signal) => {
+      await removeDevice(this.#onBlock(await this.#open()), device, signal)
+      return null
+    },
+    planDevice: async ({ device, change }, signal) => {
+      return planDevice(this.#onBlock(await this.#open()), device, change, this.#tools.run, signal)
+    },
+    useDevices: async ({ devices }) => {
+      await this.#onBlock(await this.#open()).group.useDevices(devices)
+      this.#settings = { ...this.#settings, devices }
       return null
     },
     describe: () => this.#describe(),

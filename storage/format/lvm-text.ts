@@ -54,20 +54,28 @@ function readVolume(name: string, lv: LvmNode): LvmVolume {
   const segments = [...lv.values()].filter(
     (value): value is LvmNode => value instanceof Map && value.has('extent_count')
   )
-  return { name, uuid: text_(lv, 'id'), tags: list(lv, 'tags'), segments: segments.map(readSegment) }
+  return { name, uuid: text_(lv, 'id'), tags: list(lv, 'tags'), segments: segments.flatMap(readSegment) }
 }
 
-function readSegment(segment: LvmNode): LvmSegment {
-  const stripes = segment.get('stripes')
-  if (!Array.isArray(stripes) || stripes.length !== 2) {
+/**
+ * While a physical volume is being emptied, its extents are those of a volume of LVM's own, once where they are
+ * and once where they go; the volumes that they belong to have a place in that one.
+ */
+export const isMove = ({ name }: Pick<LvmVolume, 'name'>) => /^pvmove\d+$/.test(name)
+
+/** One place for each copy: a move has two, everything else one. */
+function readSegment(segment: LvmNode): LvmSegment[] {
+  const start = number_(segment, 'start_extent')
+  const extents = number_(segment, 'extent_count')
+  const places = segment.get('type') === 'mirror' ? segment.get('mirrors') : segment.get('stripes')
+  const wanted = segment.get('type') === 'mirror' ? 4 : 2
+  if (!Array.isArray(places) || places.length !== wanted) {
     throw new FormatError('invalid', 'a segment that is not linear')
   }
-  return {
-    start: number_(segment, 'start_extent'),
-    extents: number_(segment, 'extent_count'),
-    pv: String(stripes[0]),
-    pvStart: Number(stripes[1])
-  }
+  const copies = places.length / 2
+  return Array.from({ length: copies }, (_, n) => {
+    return { start, extents, pv: String(places[2 * n]), pvStart: Number(places[2 * n + 1]) }
+  })
 }
 
 function text_(node: LvmNode, key: string): string {

@@ -229,6 +229,25 @@ export const blockDomainOperations: Record<string, Operation> = {
       assert(reading.group.pvs.length === 2 && reading.metadataDevices.length === 1, 'it has no second PV')
     }
   },
+  'take an empty device out': {
+    prepare: async world => {
+      await withStorageDomain(world)
+      const [, device = ''] = (world as BlockWorld).devices
+      await world.ask.addDevice({ device }, never)
+    },
+    run: async world => {
+      const { devices } = world as BlockWorld
+      await world.ask.useDevices({ devices }, never)
+      await world.ask.removeDevice({ device: devices[1] ?? '' }, never)
+    },
+    intents: [],
+    check: async world => {
+      const { reading, extents } = await (world as BlockWorld).group()
+      assert(reading.group.pvs.length === 1 && extents === 93, `it has ${extents} extents`)
+      const [, device = ''] = (world as BlockWorld).devices
+      assert((await run('wipefs', '--no-act', device)) === '', 'the device is not empty')
+    }
+  },
   'use what a device grew by': {
     prepare: async world => {
       await withStorageDomain(world)
