@@ -6,6 +6,7 @@ import type { Clock } from '../common/clock.js'
 import type { Logger } from '../common/log.js'
 import { formatHostPort, parseHostPort } from '../common/address-rules.js'
 import { seconds, type Seconds } from '../common/units.js'
+import { absent } from '../libvirt/domain.js'
 import type { AgentConfig } from './config.js'
 import type { Disks } from './disks.js'
 import type { IdentityFile } from './identity.js'
@@ -163,7 +164,8 @@ export class Incoming {
     }
     if (vm.state.status !== 'down')
       throw new Fault('WRONG_STATE', `VM ${vm.id} is ${vm.state.status} on this host`)
-    if (vm.isDefined) await vm.libvirtDomain.undefine(signal)
+    // A migration that left takes the definition with it, and libvirt tells nobody.
+    if (vm.isDefined) await vm.libvirtDomain.undefine(signal).catch(absent('NO_DOMAIN'))
     vms.forget(vm)
   }
 

@@ -157,7 +157,7 @@ function certificate({ certificateEnds }: HostFacts, now: Date): Finding {
     return failure(
       'certificate',
       `the certificate ended on ${certificateEnds.toISOString()}`,
-      'drover-agent recover, with a token of `drover host recover`'
+      'drover-agent recover, with a token of `drover host token`'
     )
   if (left < 7)
     return warning(
