@@ -38,7 +38,7 @@ export function jobServices({ mutations, lists, jobs, agents, ...rest }: JobServ
     snapshot: snapshotService(workshop, lists),
     storageDomain: storageDomainService(workshop, lists, agents),
     job: jobService(lists, mutations, jobs),
-    cluster: clusterService(lists, workshop, rest.loads),
+    cluster: clusterService(lists, workshop, rest.loads, agents),
     placementPolicy: placementPolicyService(lists, mutations),
     affinityGroup: affinityGroupService(lists, mutations),
     quota: quotaService(lists, mutations),

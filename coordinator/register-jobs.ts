@@ -1,7 +1,9 @@
 import type { Clock } from '../common/clock.js'
 import type { Logger } from '../common/log.js'
+import { orderActivation, orderDeactivation, orderUpgrade } from './services/host-orders.js'
 import { orderMigration } from './services/vm-orders.js'
 import type { Store } from './store/store.js'
+import type { ChildJobs } from './jobs/child-jobs.js'
 import type { Evacuate } from './jobs/host-maintenance.js'
 import { HostStorage } from './jobs/host-storage.js'
 import type { Power } from './jobs/host-power.js'
@@ -37,7 +39,14 @@ export function registerJobs(options: RegisterOptions): { jobs: AllJobs; hostSto
     },
     untilOver: (id, signal) => jobs.untilOver(id, signal)
   }
-  const kinds = kindsOf({ store, hosts, power, loads, clock }, evacuate)
+  const part = (id: string, actor = 'system') => ({ id, actor, isPart: true as const })
+  const children: ChildJobs = {
+    deactivate: (tx, hostId, id) => orderDeactivation(jobs, tx, hostId, part(id)),
+    activate: (tx, hostId, id) => orderActivation(jobs, tx, hostId, part(id)),
+    upgrade: (tx, wanted, id, actor) => orderUpgrade(jobs, tx, wanted, part(id, actor)),
+    untilOver: (id, signal) => jobs.untilOver(id, signal)
+  }
+  const kinds = kindsOf({ store, hosts, power, loads, clock }, evacuate, children)
   const jobs: AllJobs = new Jobs({ store, kinds, clock, log, epoch })
   return { jobs, hostStorage: new HostStorage({ store, jobs, clock, log }) }
 }

@@ -7,6 +7,7 @@ import { withSession, type Session } from '../session.js'
 import { integer } from '../units.js'
 import { changes } from '../update.js'
 import { addPlans } from './cluster-plans.js'
+import { addClusterUpgrade } from './upgrade.js'
 
 const service = coordinatorServices.cluster
 
@@ -63,6 +64,7 @@ export function addCluster(program: Command): void {
       })
     )
   addPlans(noun)
+  addClusterUpgrade(noun)
   noun
     .command('delete')
     .argument('<CLUSTER>', 'id or name')

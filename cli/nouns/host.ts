@@ -12,6 +12,7 @@ import { pair } from '../units.js'
 import { changes } from '../update.js'
 import { finish } from '../wait.js'
 import { addSan } from './san.js'
+import { addHostUpgrade } from './upgrade.js'
 
 const service = coordinatorServices.host
 
@@ -23,6 +24,7 @@ export function addHost(program: Command): void {
   addReading(noun, hosts)
   addChanging(noun)
   addCommands(noun)
+  addHostUpgrade(noun)
   addSan(noun)
 }
 
@@ -53,6 +55,18 @@ function addCreating(noun: Command): void {
       withSession(async (session, host: string) => {
         const request = { requestId: session.requestId(), hostId: await idOf(session, hosts, host) }
         printEnrolment(session, await session.call(service.CreateEnrolmentToken, request))
+      })
+    )
+  noun
+    .command('reinstall')
+    .argument('<HOST>', 'id or name')
+    .description(
+      'For a host that is installed anew: its old certificates are refused, and it enrols with its id.'
+    )
+    .action(
+      withSession(async (session, host: string) => {
+        const request = { requestId: session.requestId(), hostId: await idOf(session, hosts, host) }
+        printEnrolment(session, await session.call(service.ReinstallHost, request))
       })
     )
 }

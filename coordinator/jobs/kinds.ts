@@ -4,6 +4,7 @@ import {
   type AddStorageDomain,
   type AdoptStorageDomain
 } from './add-storage-domain.js'
+import { changeDevice, type ChangeDevice } from './change-device.js'
 import { deleteDisk, resizeDisk, type DeleteDisk, type ResizeDisk } from './change-disk.js'
 import { copyDisk, createDisk, type CreateDisk } from './create-disk.js'
 import { createVm, type CreateVm } from './create-vm.js'
@@ -35,6 +36,9 @@ import {
   type ServeStorageDomain
 } from './storage-domain-service.js'
 import { pauseVm, rebootVm, resetVm, resumeVm, type VmCommand } from './vm-commands.js'
+import { upgradeCluster, type UpgradeCluster } from './upgrade-cluster.js'
+import { upgradeHost, type UpgradeHost } from './upgrade-host.js'
+import type { ChildJobs } from './child-jobs.js'
 import type { JobWorld } from './world.js'
 
 /** All kinds of jobs, with what each of them has to know. */
@@ -64,16 +68,19 @@ export type JobContexts = {
   'storage_domain.activate': ServeStorageDomain
   'storage_domain.deactivate': ServeStorageDomain
   'storage_domain.delete': DeleteStorageDomain
+  'storage_domain.change_device': ChangeDevice
   'host.deactivate': DeactivateHost
   'host.activate': ActivateHost
   'host.join_storage': JoinStorage
   'host.fence': FenceHost
+  'host.upgrade': UpgradeHost
+  'cluster.upgrade': UpgradeCluster
   'host.confirm_stopped': ConfirmStopped
 }
 export type JobKind = keyof JobContexts
 export type AllJobs = Jobs<JobContexts>
 
-export function kindsOf(world: JobWorld, evacuate: Evacuate): Kinds<JobContexts> {
+export function kindsOf(world: JobWorld, evacuate: Evacuate, children: ChildJobs): Kinds<JobContexts> {
   return {
     'vm.create': createVm(world),
     'vm.delete': deleteVm(world),
@@ -100,10 +107,13 @@ export function kindsOf(world: JobWorld, evacuate: Evacuate): Kinds<JobContexts>
     'storage_domain.activate': activateStorageDomain(world),
     'storage_domain.deactivate': deactivateStorageDomain(world),
     'storage_domain.delete': deleteStorageDomain(world),
+    'storage_domain.change_device': changeDevice(world),
     'host.deactivate': deactivateHost(world, evacuate),
     'host.activate': activateHost(world),
     'host.join_storage': joinStorage(world),
     'host.fence': fenceHost(world),
+    'host.upgrade': upgradeHost(world, children),
+    'cluster.upgrade': upgradeCluster(world, children),
     'host.confirm_stopped': confirmStopped(world)
   }
 }

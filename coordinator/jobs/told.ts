@@ -12,12 +12,15 @@ const words: Record<string, string> = {
   'host.activate': 'taken out of maintenance',
   'host.confirm_stopped': 'confirmed to be off',
   'host.deactivate': 'put into maintenance',
+  'cluster.upgrade': 'upgraded',
   'host.fence': 'fenced',
+  'host.upgrade': 'upgraded',
   'host.join_storage': 'connected to its storage domains',
   'snapshot.create': 'taken',
   'snapshot.delete': 'removed',
   'storage_domain.activate': 'activated',
   'storage_domain.adopt': 'adopted',
+  'storage_domain.change_device': 'given other devices',
   'storage_domain.create': 'created',
   'storage_domain.deactivate': 'put into maintenance',
   'storage_domain.delete': 'deleted',
@@ -42,7 +45,8 @@ const objects = {
   template: 'template',
   snapshot: 'snapshot',
   storage_domain: 'storage domain',
-  host: 'host'
+  host: 'host',
+  cluster: 'cluster'
 } as const
 
 /** The main object of a job, in words. To be asked while it exists: a job that removes it cannot say it later. */

@@ -55,3 +55,55 @@ export function nextUpgrades(
     stopped: isWaitingForOthers ? `not in service: ${out.join(', ')}` : ''
   }
 }
+
+/** When a host is rebooted for its upgrade. */
+export type RebootWish = 'if_needed' | 'always' | 'never'
+
+/** Why a host is rebooted; empty: it is not. `needed` is the host's own word. */
+export function rebootOf(wish: RebootWish, needed: string): string {
+  if (wish === 'never') return ''
+  return needed === '' && wish === 'always' ? 'wanted' : needed
+}
+
+/** A host with nothing to do keeps its VMs. */
+export const isUpgradeNeeded = (packages: string, reboot: string): boolean => packages !== '' || reboot !== ''
+
+export type AfterUpgrade = {
+  /** Packages that are still to be upgraded. */
+  left: string
+  hasLibvirt: boolean
+  hadHaLeases: boolean
+  hasHaLeases: boolean
+}
+
+/** Why an upgraded host does not go back into service; empty when it may. */
+export function problemAfter({ left, hasLibvirt, hadHaLeases, hasHaLeases }: AfterUpgrade): string {
+  if (left !== '') return `packages are left over: ${left.replaceAll('\n', ', ')}`
+  if (!hasLibvirt) return 'libvirtd does not answer after the upgrade'
+  if (hadHaLeases && !hasHaLeases) return 'leases were safe on the host before the upgrade, and are not now'
+  return ''
+}
+
+export type HostStanding = {
+  hostId: string
+  /** Wanted: "active", "preparing", "maintenance" or "pending". */
+  mode: string
+  /** Heard, and fit. */
+  isUp: boolean
+}
+
+/**
+ * Hosts that should be in service and are not: each takes a place among those that may be out at once. One that
+ * a person put into maintenance, or power saving to rest, is not missed.
+ */
+export const missedHosts = (hosts: readonly HostStanding[]): string[] =>
+  hosts
+    .filter(({ mode, isUp }) => mode === 'preparing' || (mode === 'active' && !isUp))
+    .map(({ hostId }) => hostId)
+
+/** Which hosts are upgraded: those that are heard, the ones in maintenance first, for they cost nobody anything. */
+export const upgradeOrder = (hosts: readonly HostStanding[]): string[] =>
+  hosts
+    .filter(({ mode, isUp }) => isUp && (mode === 'active' || mode === 'maintenance'))
+    .toSorted((a, b) => Number(b.mode === 'maintenance') - Number(a.mode === 'maintenance'))
+    .map(({ hostId }) => hostId)

@@ -3,6 +3,7 @@ import { unary } from '../../common/rpc.js'
 import type { Handlers } from '../../common/server.js'
 import type { ClusterServiceDefinition } from '../../proto/generated/types/drover/v1/ClusterService.js'
 import { throwIfClaimed } from '../store/claims.js'
+import type { Agents } from '../agents.js'
 import type { ReservationState } from '../cluster-loop.js'
 import type { Loads } from '../jobs/world.js'
 import type { PolicySchedule } from '../power-saver/schedule.js'
@@ -36,6 +37,7 @@ import {
 } from './cluster-fields.js'
 import type { Lists, ListSpec } from './list.js'
 import { clusterPlans } from './cluster-plan.js'
+import { clusterUpgrades } from './cluster-upgrade.js'
 import type { Workshop } from './ordered-job.js'
 
 export const clusterMessage = (row: Cluster) => ({
@@ -102,12 +104,14 @@ type MaskPath = (typeof maskPaths)[number]
 export function clusterService(
   lists: Lists,
   workshop: Workshop,
-  loads: Loads
+  loads: Loads,
+  agents: Pick<Agents, 'runTask' | 'isReady'>
 ): Handlers<ClusterServiceDefinition> {
   const { mutations } = workshop
   const { store, clock } = mutations
   return {
     ...clusterPlans(workshop, loads),
+    ...clusterUpgrades(workshop, agents),
     createCluster: unary({
       check: fields => ({
         requestId: fields.uuid('requestId'),

@@ -42,7 +42,7 @@ export type HostServiceOptions = {
   jobs: Partial<
     Pick<
       Handlers<HostServiceDefinition>,
-      'deactivateHost' | 'activateHost' | 'fenceHost' | 'confirmHostStopped'
+      'deactivateHost' | 'activateHost' | 'upgradeHost' | 'fenceHost' | 'confirmHostStopped'
     >
   >
 }
@@ -132,6 +132,26 @@ export function hostService(options: HostServiceOptions): Handlers<HostServiceDe
           addEvent(tx, { ...about('host.token_created', text, id), actor }, clock.wall())
           return { id }
         })
+        return tokenFor(id)
+      }
+    }),
+    reinstallHost: unary({
+      check: hostCommand,
+      method: async (request, context) => {
+        const { id } = mutations.perform('ReinstallHost', request, context, (tx, actor) => {
+          const { id, name, mode, status } = host(tx, resolveId(tx, 'host', request.content.name))
+          throwIfClaimed(tx, { type: 'host', id, mode: 'change' })
+          if (!['pending', 'maintenance'].includes(mode) && status !== 'down') {
+            throw new Fault('WRONG_STATE', `host ${name} is ${status}: deactivate it first`, {
+              facts: { host: id }
+            })
+          }
+          refuse(tx, id, clock.wall())
+          const text = `host ${name} is installed anew: its old certificates are refused`
+          addEvent(tx, { ...about('host.reinstall', text, id), severity: 'warning', actor }, clock.wall())
+          return { id }
+        })
+        denied.refresh(store.read)
         return tokenFor(id)
       }
     }),

@@ -18,8 +18,8 @@ import { root } from '../../root.js'
 const child = join(root, 'dist/test/coordinator/jobs/killed-child.js')
 const atOnce = 3
 t.setTimeout(400_000)
-const kinds = kindsOf({} as never, { order: () => {}, untilOver: async () => ({ turnedBack: null }) })
-const chosen = ['vm.create', 'vm.start', 'vm.migrate', 'vm.delete']
+const kinds = kindsOf({} as never, {} as never, {} as never)
+const chosen = ['vm.create', 'vm.start', 'vm.migrate', 'vm.delete', 'host.upgrade', 'cluster.upgrade']
 
 type Ask = { id: number; verb: string; hostId: string; path: string; bytes: string }
 

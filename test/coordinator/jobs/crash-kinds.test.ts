@@ -8,8 +8,7 @@ t.setTimeout(400_000)
 
 process.env['NODE_ENV'] = 'test'
 
-const noEvacuation = { order: () => {}, untilOver: async () => ({ turnedBack: null }) }
-const kinds = kindsOf({} as never, noEvacuation)
+const kinds = kindsOf({} as never, {} as never, {} as never)
 
 type Ending = { house: Fixture; story: string[]; state: string; after: string }
 
@@ -47,6 +46,7 @@ for (const scenario of scenarios) {
         const { house, story, state, after } = await play(t, scenario, point)
         const what = `${point}: ${story.join(', ')}`
         if (moment === 'done' && scenario.lasting?.includes(name)) continue
+        if (scenario.halfway?.includes(name)) continue
         const seen = (text: string) => (scenario.isAnywhere ? withoutPlace(text) : text)
         if (state === 'undone') t.equal(seen(after), seen(house.before), `nothing is left of ${what}`)
         else t.equal(seen(after), seen(whole.after), `all is done in spite of ${what}`)

@@ -70,6 +70,9 @@ export function answer(
         })),
         nextPageToken: ''
       }
+    case 'PlanDevice':
+      world.host(hostId)
+      return { changes: [`${text('change')} ${text('device')}`], obstacle: '', movedBytes: '0' }
     case 'DiscoverStorageDomains': {
       world.host(hostId)
       return {

@@ -18,6 +18,8 @@ export type FakeStorageDomain = {
   description: string
   volumes: Map<string, FakeVolume>
   leases: Set<string>
+  /** Of a block storage domain. */
+  devices?: Set<string>
 }
 export type FakeVm = { vmId: string; generation: number; status: string; exitReason: string; spec: Message }
 export type FakeHost = {
@@ -27,6 +29,10 @@ export type FakeHost = {
   connected: Set<string>
   active: Set<string>
   tasks: Map<string, FakeTask>
+  /** Packages with a newer version: name, before, after. */
+  upgrades: string[]
+  /** Why it wants to be rebooted. */
+  reboot: string
 }
 type Message = Record<string, unknown>
 type FakeTask = { digest: string; answer: { result: Record<string, string> } | { fault: Fault } | null }
@@ -49,6 +55,8 @@ export class FakeWorld {
   chaos: Chaos = {}
   /** A VM on a host is another now. */
   onVm: (hostId: string, vm: FakeVm | null, vmId: string) => void = () => {}
+  /** It has booted anew, and had that boot id before. */
+  onBoot: (hostId: string, before: string) => void = () => {}
   onStorageDomain: (hostId: string, storageDomainId: string, health: string) => void = () => {}
 
   readonly powerOff = new Set<string>()
@@ -63,7 +71,9 @@ export class FakeWorld {
       incoming: new Set(),
       connected: new Set(),
       active: new Set(),
-      tasks: new Map()
+      tasks: new Map(),
+      upgrades: [],
+      reboot: ''
     }
     this.hosts.set(hostId, host)
     return host
@@ -197,6 +207,13 @@ export class FakeWorld {
       host.active.delete(String(storageDomainId))
       this.onStorageDomain(hostId, String(storageDomainId), 'inactive')
     },
+    ChangeDevice: (host, { storageDomainId, device, change }) => {
+      const domain = this.#active(host, String(storageDomainId))
+      const devices = (domain.devices ??= new Set())
+      if (change === 'DEVICE_CHANGE_ADD') devices.add(String(device))
+      if (change === 'DEVICE_CHANGE_REMOVE') devices.delete(String(device))
+      this.#did('change device', change, device)
+    },
     CreateVolume: (host, request) => {
       const domain = this.#active(host, String(request['storageDomainId']))
       const parentId = String(request['parentId'])
@@ -264,6 +281,20 @@ export class FakeWorld {
     RemoveLease: (host, { storageDomainId, leaseId }) => {
       const domain = this.#active(host, String(storageDomainId))
       if (domain.leases.delete(String(leaseId))) this.#did('remove lease', leaseId)
+    },
+    UpgradePackages: (host, { dryRun }, hostId) => {
+      const answer = { packages: host.upgrades.join('\n'), reboot: host.reboot }
+      if (dryRun) return answer
+      this.#did('upgrade', hostId)
+      for (const vm of host.vms.values())
+        if (vm.status !== 'down') throw new Fault('INTERNAL', `${vm.vmId} runs while its host is upgraded`)
+      host.upgrades = []
+      return answer
+    },
+    RebootHost: (host, { bootId }, hostId) => {
+      this.#did('reboot', hostId)
+      host.reboot = ''
+      this.onBoot(hostId, String(bootId))
     },
     AwaitLease: (_, { storageDomainId, leaseId }) => {
       if (!this.#domain(String(storageDomainId)).leases.has(String(leaseId))) {

@@ -12,7 +12,7 @@ import { registerJobs } from '../../../coordinator/register-jobs.js'
 import type { Loads } from '../../../coordinator/jobs/world.js'
 import { insertCluster } from '../../../coordinator/store/clusters.js'
 import { insertDisk, insertVolume } from '../../../coordinator/store/disks.js'
-import { insertHost } from '../../../coordinator/store/hosts.js'
+import { insertHost, noteHost } from '../../../coordinator/store/hosts.js'
 import { jobSteps, type Job } from '../../../coordinator/store/jobs.js'
 import {
   deleteHostView,
@@ -154,13 +154,14 @@ function dumpOf(store: Store, world: FakeWorld): string {
       lines.push(`${table} ${JSON.stringify(Object.fromEntries(kept))}`)
     }
   }
-  for (const [id, { volumes, leases, dataCenterId }] of world.storage) {
+  for (const [id, { volumes, leases, dataCenterId, devices = [] }] of world.storage) {
     lines.push(`storage ${id} ${dataCenterId} leases ${[...leases].toSorted().join(',')}`)
+    lines.push(`storage ${id} devices ${[...devices].toSorted().join(',')}`)
     for (const volume of volumes.values()) lines.push(`volume ${JSON.stringify(volume)}`)
   }
-  for (const [id, { vms, active, connected, incoming }] of world.hosts) {
+  for (const [id, { vms, active, connected, incoming, upgrades }] of world.hosts) {
     const sets = [active, connected, incoming].map(all => [...all].toSorted().join(','))
-    lines.push(`host ${id} ${sets.join(' | ')}`)
+    lines.push(`host ${id} ${sets.join(' | ')} ${upgrades.join(',')}`)
     for (const { vmId, status } of vms.values())
       if (status !== 'down') lines.push(`running ${vmId} ${id} ${status}`)
   }
@@ -192,6 +193,8 @@ function observe(store: Store, world: FakeWorld): void {
       })
     })
   }
+  world.onBoot = (hostId, before) =>
+    store.transaction(tx => noteHost(tx, hostId, { bootId: `after ${before}` }))
   world.onStorageDomain = (hostId, storageDomainId, health) =>
     store.transaction(tx => {
       if (!storageDomainOrNull(tx, storageDomainId)) return

@@ -1,5 +1,6 @@
 import { bytes } from '../../../common/units.js'
 import type { JobContexts, JobKind } from '../../../coordinator/jobs/kinds.js'
+import { upgradeContext, type UpgradeSettings } from '../../../coordinator/jobs/upgrade-host.js'
 import { startContext } from '../../../coordinator/jobs/start-steps.js'
 import type { NewVolume } from '../../../coordinator/jobs/volumes.js'
 import { insertDisk, insertVolume, updateDisk } from '../../../coordinator/store/disks.js'
@@ -10,6 +11,7 @@ import { insertSnapshot } from '../../../coordinator/store/snapshots.js'
 import {
   deleteHostView,
   insertStorageDomain,
+  type StorageConnection,
   updateStorageDomain
 } from '../../../coordinator/store/storage-domains.js'
 import { insertTemplate } from '../../../coordinator/store/templates.js'
@@ -31,6 +33,8 @@ export type Scenario = {
   order(): Order
   /** Steps whose effect cannot be taken back: a bug right after it leaves it, and no more than it. */
   lasting?: string[]
+  /** Steps after whose failure a person has to look: what they left stays on purpose. */
+  halfway?: string[]
   /** What it does shows neither in the store nor in the world. */
   leavesNothing?: true
   /** On which host a VM ends does not matter. */
@@ -117,9 +121,18 @@ function restDomain({ store, world }: Fixture): void {
   })
 }
 
+function deviceContext(change: 'add' | 'remove'): JobContexts['storage_domain.change_device'] {
+  const one: StorageConnection = { kind: 'block', devices: ['/dev/mapper/one'] }
+  const two: StorageConnection = { kind: 'block', devices: ['/dev/mapper/one', '/dev/mapper/two'] }
+  const connections = change === 'add' ? { before: one, after: two } : { before: two, after: one }
+  const rest = { storageDomainId: ids.domain, hostId: ids.hostA, hostIds: [], changes: [] }
+  return { ...rest, ...connections, change, device: '/dev/mapper/two' }
+}
+
 const nameDataCenter = ({ store }: Fixture) =>
   store.transaction(tx => putSetting(tx, 'dataCenterId', idOf('dataCenter')))
 
+const usualUpgrade: UpgradeSettings = { packages: [], isRefreshed: true, reboot: 'if_needed' }
 const command = { vmId: ids.vm, hostId: ids.hostA, vmGeneration: 1 }
 const migration: JobContexts['vm.migrate'] = {
   ...{ vmId: ids.vm, vmGeneration: 1, sourceHostId: ids.hostA, onlyHostId: null, bandwidth: 0 },
@@ -437,6 +450,21 @@ export const scenarios: Scenario[] = [
     })
   },
   {
+    name: 'a storage domain in use gets another device',
+    vm: 'none',
+    order: () => ({ kind: 'storage_domain.change_device', context: deviceContext('add') })
+  },
+  {
+    name: 'a device is taken out of a storage domain in maintenance',
+    vm: 'none',
+    furnish: house => {
+      restDomain(house)
+      const domain = house.world.storage.get(ids.domain)
+      if (domain) domain.devices = new Set(['/dev/mapper/one', '/dev/mapper/two'])
+    },
+    order: () => ({ kind: 'storage_domain.change_device', context: deviceContext('remove') })
+  },
+  {
     name: 'an empty storage domain is destroyed',
     vm: 'none',
     furnish: house => {
@@ -458,6 +486,33 @@ export const scenarios: Scenario[] = [
       kind: 'host.deactivate',
       context: { hostId: ids.hostA, storageDomainIds: [] },
       reserve: tx => updateHost(tx, ids.hostA, { mode: 'preparing' })
+    })
+  },
+  {
+    name: 'a host is upgraded: its VM moves away, and it is in service again',
+    vm: 'running',
+    isAnywhere: true,
+    halfway: ['touch', 'install', 'reboot', 'comeBack', 'check', 'enter'],
+    furnish: ({ world }) => void world.host(ids.hostA).upgrades.push('drover-agent 1.0 2.0'),
+    order: () => ({
+      kind: 'host.upgrade',
+      context: upgradeContext({ ...usualUpgrade, hostId: ids.hostA }, true)
+    })
+  },
+  {
+    name: 'the hosts of a cluster are upgraded one after the other',
+    vm: 'running',
+    isAnywhere: true,
+    halfway: ['hosts'],
+    furnish: ({ world }) => {
+      for (const id of [ids.hostA, ids.hostB]) world.host(id).upgrades.push('drover-agent 1.0 2.0')
+    },
+    order: () => ({
+      kind: 'cluster.upgrade',
+      context: {
+        ...{ ...usualUpgrade, clusterId: ids.cluster, hostIds: [ids.hostA, ids.hostB] },
+        ...{ atOnce: 1, actor: 'local', upgraded: 0 }
+      }
     })
   },
   {
