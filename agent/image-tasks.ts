@@ -8,6 +8,7 @@ import type { CopyTarget } from '../storage/copy-image.js'
 import type { ImportSource } from '../storage/import-image.js'
 import type { MergeVolumes } from '../storage/merge-volumes.js'
 import type { Place } from '../storage/storage-domain.js'
+import { asStorageUser } from '../storage/storage-user.js'
 import type { DataPrograms } from './data-programs.js'
 import { isTransient } from './requests.js'
 import type { Storage } from './storage.js'
@@ -179,7 +180,7 @@ export class ImageTasks {
   async #sha256(path: string, signal: AbortSignal): Promise<string> {
     // openssl uses the CPU's own instructions, sha256sum does not: a factor of nine.
     const words = existsSync('/usr/bin/openssl') ? ['openssl', 'dgst', '-sha256', '-r'] : ['sha256sum', '--']
-    const [program = '', ...args] = words
+    const [program = '', ...args] = [...asStorageUser(), ...words]
     const { stdout } = await this.#run(program, [...args, path], signal)
     return stdout.slice(0, 64)
   }

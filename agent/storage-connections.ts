@@ -104,13 +104,13 @@ export class StorageConnections {
     }
     if (connection.kind !== 'nfs') return { mount: connection.path }
     const target = this.#mountPoint(connection.export)
-    if (await this.#isMounted(target)) return { mount: target }
+    if (await this.#isMounted(target)) return { mount: target, asOwner: true }
     // sanlock's and QEMU's users pass through, whatever the service's umask takes away.
     await mkdir(target, { recursive: true })
     for (const passage of [dirname(target), target]) await chmod(passage, 0o755)
     await this.#options.run('mount', nfsMountArguments(connection, target), signal)
     this.#options.log.info({ export: connection.export, target }, 'mounted')
-    return { mount: target }
+    return { mount: target, asOwner: true }
   }
 
   /** Lets go of a mount that nothing else uses. Lazily: a dead server must not keep us. */

@@ -4,13 +4,14 @@ import type { Logger } from '../common/log.js'
 import { delayBefore } from '../common/retry.js'
 import { seconds, type Seconds } from '../common/units.js'
 import { sanlockEnvironment, type SanlockSettings } from '../storage/sanlock.js'
+import { asStorageUser } from '../storage/storage-user.js'
 import type { Arguments, MonitorReport, Result, Verb } from '../storage/verbs.js'
 import type { StoragePlace, WorkerSettings } from '../storage/worker-settings.js'
 import { StorageWorkerProcess, type WorkerCommand } from './storage-worker-process.js'
 
 export type StorageWorkersOptions = {
   /** What all workers are told alike. */
-  settings: Omit<WorkerSettings, 'storageDomainId' | 'mount' | 'devices'>
+  settings: Omit<WorkerSettings, 'storageDomainId' | keyof StoragePlace>
   clock: Clock
   log: Logger
   /** The program that becomes a worker; by default Node with storage/worker beside this file. */
@@ -184,7 +185,8 @@ export class StorageWorkers {
     const { settings, program = defaultProgram() } = this.#options
     const argument = JSON.stringify({ ...settings, ...place } satisfies WorkerSettings)
     const registered = registering(settings.sanlock)
-    return { argv: [...registered, ...program, argument], environment: environment() }
+    const user = place.asOwner ? asStorageUser() : []
+    return { argv: [...registered, ...user, ...program, argument], environment: environment() }
   }
 }
 

@@ -1,4 +1,4 @@
-import { readdir, truncate } from 'node:fs/promises'
+import { access, constants, readdir, stat, truncate } from 'node:fs/promises'
 import { crashpoint, idempotent } from '../common/crashpoint.js'
 import { syncDirectory } from '../common/durable-file.js'
 import { Fault } from '../common/fault.js'
@@ -6,7 +6,16 @@ import { bytes, MiB, type Seconds } from '../common/units.js'
 import { writeDirect } from './direct-io.js'
 import { fileLayout, type FileLayout, mailboxSize } from './file-layout.js'
 import { ioTimeoutIn, readPairs, type Tools, writePairs } from './file-storage-domain.js'
-import { createDirectory, createFile, exists, ifThere, isCode, type Owner, removeFile } from './files.js'
+import {
+  createDirectory,
+  createFile,
+  exists,
+  ifThere,
+  isCode,
+  ovirtOwner,
+  type Owner,
+  removeFile
+} from './files.js'
 import { alignmentFor, managerLease, managerLeaseOffset } from './format/leases-layout.js'
 import {
   parseStorageDomainMetadata,
@@ -44,6 +53,7 @@ export async function createStorageDomain(
   const layout = fileLayout(`${request.mount}/${request.storageDomainId}`)
   const known = await alreadyThere(layout, request)
   if (known !== null) return known
+  if (request.kind === 'nfs' && tools.owner !== null) await throwIfShut(request.mount)
   await throwIfTaken(request)
   await makeTree(layout, tools.owner)
 
@@ -81,6 +91,25 @@ async function alreadyThere(
     ioTimeoutIn(pairs) === request.ioTimeout
   if (same) return metadata
   throw new Fault('ALREADY_EXISTS', `storage domain ${request.storageDomainId} exists with other properties`)
+}
+
+/** QEMU and sanlock have users of their own: what all three share is the group of the files' owner. */
+async function throwIfShut(mount: string): Promise<void> {
+  const { mode, gid } = await stat(mount)
+  const passes = (mode & 0o005) === 0o005 || (gid === ovirtOwner.gid && (mode & 0o050) === 0o050)
+  const writes = await access(mount, constants.W_OK).then(
+    () => true,
+    () => false
+  )
+  if (passes && writes) return
+  const { uid, gid: group } = ovirtOwner
+  const wrong = writes
+    ? `has mode 0${(mode & 0o777).toString(8)}: sanlock and QEMU`
+    : `may not be written: user ${uid}`
+  throw new Fault(
+    'WRONG_STATE',
+    `the exported directory ${wrong} must be let in (on the server: chown ${uid}:${group} and chmod 0755)`
+  )
 }
 
 /** One storage domain a mounted directory: oVirt looks for `*\/dom_md` and takes the first. */

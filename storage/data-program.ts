@@ -1,6 +1,7 @@
 import type { Sanlock } from './sanlock.js'
 import type { QemuImgCall } from './qemu-img-args.js'
 import type { Resource } from './storage-domain.js'
+import { asStorageUser } from './storage-user.js'
 
 /**
  * A program that moves a volume's data, and may run for hours. The worker says what to run; the agent's main
@@ -22,7 +23,7 @@ export function dataProgram(
   lease: Resource | null,
   sanlock: Sanlock
 ): DataProgram {
-  const words = ['/usr/bin/env', '-C', cwd ?? '/', ...argv]
+  const words = [...asStorageUser(), '/usr/bin/env', '-C', cwd ?? '/', ...argv]
   return { argv: lease === null ? words : [...sanlock.holding(lease), ...words], progress: 'qemu-img' }
 }
 

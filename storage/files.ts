@@ -19,7 +19,7 @@ import { syncDirectory } from '../common/durable-file.js'
 export type Owner = { uid: number; gid: number } | null
 
 /** Numbers that every oVirt host has: vdsm and kvm there, drover-agent's and its group here. */
-export const ovirtOwner: Owner = { uid: 36, gid: 36 }
+export const ovirtOwner = { uid: 36, gid: 36 } satisfies Owner
 
 export const isCode = (error: unknown, ...codes: string[]) => {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code))

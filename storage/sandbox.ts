@@ -1,6 +1,7 @@
 import type { ImageFormat } from './image-inspector.js'
 import type { VolumeFormat } from './format/volume-metadata.js'
 import type { ConvertInto } from './qemu-img-args.js'
+import { asStorageUser, asStorageUserApart, powersToBecome } from './storage-user.js'
 
 // How a program looks at an untrusted image: alone with it, under limits, without network. The file is always
 // `/img` inside, so its name cannot be a protocol; whatever the image names does not exist there.
@@ -25,7 +26,8 @@ const limits = [
   'env',
   'MALLOC_ARENA_MAX=2'
 ]
-// No user namespace: in one, files of 36:36 would belong to nobody. Of root's powers only that to open them is left.
+// No user namespace: in one, files of 36:36 would belong to nobody. Of root's powers only those to become their owner
+// and to open them are left.
 const apart = ['--unshare-ipc', '--unshare-pid', '--unshare-net', '--unshare-uts', '--unshare-cgroup-try']
 const alone = [
   ...apart,
@@ -33,8 +35,7 @@ const alone = [
   '--new-session',
   '--cap-drop',
   'ALL',
-  '--cap-add',
-  'CAP_DAC_OVERRIDE'
+  ...powersToBecome.flatMap(power => ['--cap-add', power])
 ]
 const system = [
   '--ro-bind',
@@ -52,7 +53,7 @@ const scratch = ['--symlink', 'usr/bin', '/bin', '--dev', '/dev', '--tmpfs', '/t
 /** The command line of the conversion of an untrusted image into a fresh volume with our own parameters. */
 export function sandboxedConvert(conversion: Conversion, withBubblewrap: boolean): string[] {
   const { source, target } = conversion
-  if (!withBubblewrap) return [...limits, ...convert(conversion, source, target)]
+  if (!withBubblewrap) return [...asStorageUser(), ...limits, ...convert(conversion, source, target)]
   const files = ['--ro-bind', source, '/img', conversion.ontoDevice ? '--dev-bind' : '--bind', target, '/out']
   return [
     ...limits,
@@ -62,6 +63,7 @@ export function sandboxedConvert(conversion: Conversion, withBubblewrap: boolean
     ...scratch,
     ...files,
     '--',
+    ...asStorageUserApart,
     ...convert(conversion, '/img', '/out')
   ]
 }

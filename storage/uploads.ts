@@ -4,6 +4,7 @@ import type { Bytes } from '../common/units.js'
 import type { DataProgram } from './data-program.js'
 import type { FileLayout } from './file-layout.js'
 import { createDirectory, createFile, ifThere, type Owner, removeFile, syncFile } from './files.js'
+import { asStorageUser } from './storage-user.js'
 
 // An upload is kept beside the format, in a directory of this host, until it is imported. The bytes go through a
 // pipe into a program that writes them: this process never sees them.
@@ -25,7 +26,7 @@ export async function beginUpload(
   await removeFile(path)
   await createFile(path, owner)
   const words = ['dd', `of=${path}`, 'bs=1M', 'iflag=fullblock', 'conv=notrunc', 'status=none']
-  return { argv: ['/usr/bin/env', '-C', '/', ...words], progress: 'none' }
+  return { argv: [...asStorageUser(), '/usr/bin/env', '-C', '/', ...words], progress: 'none' }
 }
 
 export async function finishUpload(

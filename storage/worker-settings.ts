@@ -8,6 +8,8 @@ const settings = z.object({
   mount: z.string(),
   /** The devices of a block storage domain, under stable names; absent for one of files. */
   devices: z.array(z.string()).optional(),
+  /** Whether the server may take root for nobody: then the worker is the owner of the files (storage-user.ts). */
+  asOwner: z.boolean().optional(),
   /** Where links are made: /run/drover. */
   runDirectory: z.string(),
   /** The only directory from which files are imported; null forbids it. */
@@ -19,7 +21,7 @@ const settings = z.object({
 })
 
 /** Where a storage domain is: in a mounted directory, or on devices. */
-export type StoragePlace = { mount: string; devices?: string[] }
+export type StoragePlace = { mount: string; devices?: string[]; asOwner?: boolean }
 
 export type WorkerSettings = z.infer<typeof settings>
 
