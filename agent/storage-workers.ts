@@ -77,6 +77,12 @@ export class StorageWorkers {
     slot.process = this.#spawn(storageDomainId, slot)
   }
 
+  /** The same storage domain on more or fewer devices; the worker has been told. For its next life. */
+  moved(storageDomainId: string, place: StoragePlace): void {
+    const slot = this.#slots.get(storageDomainId)
+    if (slot) slot.place = place
+  }
+
   async ask<V extends Verb>(
     storageDomainId: string,
     verb: V,

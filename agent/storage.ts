@@ -29,7 +29,7 @@ export type StorageDomainState = {
 
 export type StorageOptions = {
   workers: StorageWorkers
-  block: Pick<BlockStorage, 'throwIfTaken'>
+  block: Pick<BlockStorage, 'throwIfTaken' | 'rescan'>
   connections: StorageConnections
   runDirectory: string
   clock: Clock
@@ -134,6 +134,8 @@ export class Storage {
     connections.throwIfForbidden(connection)
     const known = connections.attached.get(id)
     if (known && JSON.stringify(known.connection) !== JSON.stringify(connection)) {
+      if (isOnOtherDevices(known.connection, connection))
+        return this.#useDevices(id, known, connection, signal)
       throw new Fault('WRONG_STATE', `storage domain ${id} is connected by another way`)
     }
     workers.start(id, await connections.connect(connection, signal))
@@ -148,6 +150,30 @@ export class Storage {
     }
     if (!known) await connections.remember(id, { connection, sanlockHostId: null })
     this.#changed(id)
+  }
+
+  async #useDevices(id: string, known: Attached, connection: StorageConnection, signal: AbortSignal) {
+    const { connections, workers } = this.#options
+    const place = await connections.connect(connection, signal)
+    await workers.ask(id, 'useDevices', { devices: place.devices ?? [] }, signal)
+    workers.moved(id, place)
+    await connections.remember(id, { ...known, connection })
+    this.#changed(id)
+  }
+
+  /** What a device of a connection, or one that might become one, is called here, after a look for new sizes. */
+  async deviceOf(id: string, name: string, signal: AbortSignal, mayBeNew = false): Promise<string> {
+    const { connection } = this.#attached(id)
+    if (connection.kind === 'block' && (mayBeNew || connection.devices.includes(name))) return name
+    if (connection.kind === 'iscsi' && (mayBeNew || connection.luns.includes(name))) {
+      await this.#options.block.rescan(signal)
+      const { devices = [] } = await this.#options.connections.connect(
+        { ...connection, luns: [name] },
+        signal
+      )
+      return devices[0] ?? name
+    }
+    throw new Fault('NOT_FOUND', `${name} is none of the devices of storage domain ${id} on this host`)
   }
 
   async create(request: NewStorageDomain, signal: AbortSignal): Promise<void> {
@@ -354,6 +380,15 @@ export class Storage {
     if (this.#attached(id).sanlockHostId === null) return
     throw new Fault('WRONG_STATE', `storage domain ${id} is active on this host`)
   }
+}
+
+/** More or fewer devices of the same storage domain: at least one of them stays. */
+function isOnOtherDevices(before: StorageConnection, after: StorageConnection): boolean {
+  if (before.kind === 'block' && after.kind === 'block')
+    return before.devices.some(device => after.devices.includes(device))
+  return (
+    before.kind === 'iscsi' && after.kind === 'iscsi' && before.luns.some(lun => after.luns.includes(lun))
+  )
 }
 
 /** What was seen before the storage fell silent says nothing of who is alive now. */

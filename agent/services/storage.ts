@@ -10,6 +10,7 @@ import type { LeaseTasks } from '../lease-tasks.js'
 import type { Storage } from '../storage.js'
 import { taskMessage } from '../task-message.js'
 import type { Tasks } from '../tasks.js'
+import { deviceHandlers } from './storage-devices.js'
 import { imageHandlers } from './storage-images.js'
 import { leaseHandlers } from './storage-leases.js'
 import { connectionOf } from './storage-fields.js'
@@ -32,6 +33,7 @@ export function storageService(verbs: StorageVerbs): Handlers<StorageServiceDefi
   return {
     ...storageDomainHandlers(verbs),
     ...readHandlers(verbs),
+    ...deviceHandlers(verbs),
     ...imageHandlers(verbs),
     ...leaseHandlers(verbs)
   }

@@ -8,6 +8,7 @@ import { withSession } from '../session.js'
 import { integer, parseSize } from '../units.js'
 import { changes } from '../update.js'
 import { finish } from '../wait.js'
+import { addStorageDevice } from './storage-device.js'
 import { runAudit } from './audit.js'
 
 const service = coordinatorServices.storageDomain
@@ -17,6 +18,7 @@ export function addStorageDomain(program: Command): void {
   addCreating(noun)
   addReading(noun, storageDomains)
   addCommands(noun)
+  addStorageDevice(noun)
 }
 
 function addCreating(noun: Command): void {

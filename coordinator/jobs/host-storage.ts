@@ -66,7 +66,9 @@ export class HostStorage {
         const view = views.find(({ storageDomainId }) => storageDomainId === id)
         // A directory of one host is of no use to others.
         if (!view && connection.kind === 'local') return []
-        return !view || view.health === 'inactive' ? [id] : []
+        // A host that was away while a device was added does not know of it.
+        const missesDevices = view?.health === 'problem' && /physical volumes are missing/.test(view.problem)
+        return !view || view.health === 'inactive' || missesDevices ? [id] : []
       })
       return storageDomainIds.length > 0 ? [{ hostId, storageDomainIds }] : []
     })

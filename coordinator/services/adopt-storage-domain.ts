@@ -10,12 +10,11 @@ import { job } from '../store/jobs.js'
 import { throwIfNameTaken } from '../store/names.js'
 import type { Reader } from '../store/query.js'
 import { insertStorageDomain, storageDomainOrNull } from '../store/storage-domains.js'
-import { enumOf, wireFailure, wireTime } from '../wire.js'
 import { jobMessage } from './messages.js'
-import { actorOf } from './mutation.js'
 import { orderedJob, type Workshop } from './ordered-job.js'
+import { plannedJob } from './planned-job.js'
 import { readConnection } from './storage-fields.js'
-import { someHost } from './storage-domain.js'
+import { someHost } from './storage-domain-orders.js'
 import { objectName, objectNameWords } from './vm-fields.js'
 
 export function readAdoption(fields: Fields) {
@@ -79,24 +78,13 @@ export async function adoptStorageDomain(
   })
 
   function report(state: StorageDomainState__Output, wanted: string, why: string | null) {
-    const now = clock.wall()
-    return {
-      jobId: clock.newId(),
-      kind: 'storage_domain.adopt',
-      state: enumOf('JOB_STATE', why === null ? 'succeeded' : 'undone'),
-      objects: { storageDomain: state.storageDomainId, host: hostId },
-      progress: { percent: 100, doneBytes: 0, totalBytes: 0, phase: '' },
-      steps: [],
-      failure: why === null ? null : wireFailure(new Fault('WRONG_STATE', why), now),
-      result: {
-        ...{ storage_domain_id: state.storageDomainId, name: wanted, obstacle: why ?? '' },
-        metadata: JSON.stringify(state.metadata)
-      },
-      created: wireTime(now),
-      ended: wireTime(now),
-      actor: actorOf(context.caller),
-      requestId
+    const result = {
+      ...{ storage_domain_id: state.storageDomainId, name: wanted },
+      metadata: JSON.stringify(state.metadata)
     }
+    const objects = { storageDomain: state.storageDomainId, host: hostId }
+    const planned = { kind: 'storage_domain.adopt', objects, obstacle: why, result, requestId }
+    return plannedJob(clock, context, planned)
   }
 }
 

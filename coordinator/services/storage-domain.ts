@@ -5,13 +5,10 @@ import type { Handlers } from '../../common/server.js'
 import { bytes } from '../../common/units.js'
 import type { StorageDomainServiceDefinition } from '../../proto/generated/types/drover/v1/StorageDomainService.js'
 import type { Hosts } from '../jobs/hosts.js'
-import { numberOf } from '../jobs/storage-host.js'
-import { hostsInService } from '../jobs/storage-domain-steps.js'
 import { throwIfClaimed } from '../store/claims.js'
 import { throwIfStaleEtag } from '../store/etag.js'
-import { host } from '../store/hosts.js'
 import { resolveId, throwIfIdTaken, throwIfNameTaken } from '../store/names.js'
-import { sql, type Reader, type Tx } from '../store/query.js'
+import { sql, type Tx } from '../store/query.js'
 import {
   insertStorageDomain,
   storageDomain,
@@ -19,10 +16,19 @@ import {
   type StorageDomain
 } from '../store/storage-domains.js'
 import { adoptStorageDomain, readAdoption } from './adopt-storage-domain.js'
+import { changeDevice, readChange } from './change-device.js'
 import { readEtag, readObjectName } from './cluster-fields.js'
 import type { Lists, ListSpec } from './list.js'
 import { storageDomainMessage } from './messages.js'
 import { orderedJob, type Workshop } from './ordered-job.js'
+import {
+  ownerIn,
+  runningUsers,
+  someHost,
+  throwIfNobody,
+  throwIfPlaceTaken,
+  throwUnless
+} from './storage-domain-orders.js'
 import { readConnection } from './storage-fields.js'
 import type { Who } from './vm-orders.js'
 
@@ -82,6 +88,10 @@ export function storageDomainService(
     adoptStorageDomain: unary({
       check: fields => ({ ...asked(fields, readAdoption(fields)), isDryRun: fields.bool('dryRun') }),
       method: async (request, context) => adoptStorageDomain(workshop, hosts, request, context)
+    }),
+    changeStorageDomainDevice: unary({
+      check: fields => ({ ...asked(fields, readChange(fields)), isDryRun: fields.bool('dryRun') }),
+      method: async (request, context) => changeDevice(workshop, hosts, request, context)
     }),
     getStorageDomain: unary({
       check: fields => fields.idOrName('storageDomainId', 64),
@@ -191,47 +201,6 @@ function orderCreate(
   })
 }
 
-/** Two storage domains at one place would not both be found again. */
-export function throwIfPlaceTaken(reader: Reader, connectionJson: string): void {
-  const other = reader.first(
-    sql.selectFrom('storageDomain').select(['id', 'name']).where('connectionJson', '=', connectionJson)
-  )
-  if (!other) return
-  throw new Fault('ALREADY_EXISTS', `storage domain ${other.name} lies at that place`, {
-    facts: { storageDomain: other.id }
-  })
-}
-
-/** The host that was named, if it is up; else any that is. */
-export function someHost(reader: Reader, hostId: string | null, requestId: string): string {
-  if (hostId !== null) {
-    const { name, status } = host(reader, hostId)
-    if (status !== 'up') throw new Fault('WRONG_STATE', `host ${name} is ${status}; it must be up`)
-    return hostId
-  }
-  const up = hostsInService(reader)
-  const chosen = up[numberOf(requestId) % up.length]
-  if (chosen === undefined) throw new Fault('NO_HOST', 'no host is up')
-  return chosen
-}
-
-function throwIfNobody(reader: Reader): void {
-  if (hostsInService(reader).length === 0) throw new Fault('NO_HOST', 'no host is up')
-}
-
-function throwUnless(
-  domain: StorageDomain,
-  phases: ReadonlyArray<StorageDomain['phase']>,
-  what: string
-): void {
-  if (phases.includes(domain.phase)) return
-  const must = phases.join(' or ')
-  throw new Fault(
-    'WRONG_STATE',
-    `storage domain ${domain.name} is ${domain.status}; it must be ${must} to ${what}`
-  )
-}
-
 type Kind = 'storage_domain.activate' | 'storage_domain.deactivate'
 
 const over = ({ jobs }: Workshop, tx: Tx, kind: Kind, { id }: StorageDomain, who: Who) =>
@@ -244,39 +213,4 @@ function serve({ jobs }: Workshop, tx: Tx, kind: Kind, { id }: StorageDomain, wh
     claims: [{ type: 'storageDomain', id, mode: 'change' }],
     ...who
   })
-}
-
-/** VMs that are not down and have a disk or their lease there. */
-const runningUsers = (reader: Reader, storageDomainId: string) =>
-  reader.all(
-    sql
-      .selectFrom('vm')
-      .leftJoin('vmDisk', 'vmDisk.vmId', 'vm.id')
-      .leftJoin('disk', 'disk.id', 'vmDisk.diskId')
-      .select(['vm.id', 'vm.name'])
-      .where('vm.status', 'not in', ['down', 'creating'])
-      .where(eb =>
-        eb.or([
-          eb('disk.storageDomainId', '=', storageDomainId),
-          eb('vm.leaseStorageDomainId', '=', storageDomainId)
-        ])
-      )
-      .limit(1)
-  )
-
-/** A VM or template with something on it, in words; null where only disks of nobody are left. */
-function ownerIn(reader: Reader, id: string): string | null {
-  const disk = reader.first(
-    sql
-      .selectFrom('diskView')
-      .select(['vmId', 'templateId'])
-      .where('storageDomainId', '=', id)
-      .where(eb => eb.or([eb('vmId', '<>', ''), eb('templateId', '<>', '')]))
-      .limit(1)
-  )
-  if (disk) return disk.vmId === '' ? `template ${disk.templateId}` : `VM ${disk.vmId}`
-  const leased = reader.first(
-    sql.selectFrom('vm').select('name').where('leaseStorageDomainId', '=', id).limit(1)
-  )
-  return leased ? `the lease of VM ${leased.name}` : null
 }

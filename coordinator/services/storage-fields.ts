@@ -26,7 +26,7 @@ const exportRule: Rule<string> = value => {
 }
 
 /** The agent that opens them looks closer: only what is below /dev, and nothing that is in use. */
-const deviceRule: Rule<string> = value =>
+export const deviceRule: Rule<string> = value =>
   typeof value === 'string' && /^\/dev\/[A-Za-z0-9_][A-Za-z0-9_.:+@/-]{0,250}$/.test(value)
     ? { value }
     : { wrong: 'must be the path of a device below /dev' }

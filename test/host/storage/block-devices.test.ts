@@ -70,8 +70,9 @@ t.test('what lies on a device moves away with it, where the kernel can', { skip:
   const plan = await ask.planDevice({ device: second, change: 'remove' }, never)
   if (!(await hasDeviceMapper())) {
     t.match(plan, { obstacle: /takes device-mapper/ })
-    await t.rejects(ask.removeDevice({ device: second }, never), { reason: 'UNSUPPORTED' })
-    return t.equal((await group()).reading.group.pvs.length, 2)
+    await t.rejects(ask.removeDevice({ device: second }, never), /takes device-mapper/)
+    t.equal((await group()).reading.group.pvs.length, 2)
+    return
   }
   t.strictSame(plan, { changes: plan.changes, obstacle: null, moved: MiB(512) })
   await ask.removeDevice({ device: second }, never)
@@ -102,7 +103,7 @@ t.test('while a move is half done nothing else changes and no volume is used', {
 
   const again = restarted().ask
   t.strictSame((await again.listVolumes({ imageId: ids.image }, never)).length, 1)
-  const refused = { reason: 'WRONG_STATE', message: /taken out/ }
+  const refused = /taken out/
   await t.rejects(again.prepare(volume, never), refused)
   await t.rejects(
     again.createVolume({ ...volume, imageId: ids.otherImage, volumeId: ids.leaf }, never),

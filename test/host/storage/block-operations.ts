@@ -5,6 +5,7 @@ import { commandRunner } from '../../../common/run.js'
 import { MiB } from '../../../common/units.js'
 import type { CreateVolume } from '../../../storage/create-volume.js'
 import { Lvm } from '../../../storage/lvm.js'
+import { lvmSettings } from '../../../storage/lvm-settings.js'
 import { assert, type Operation } from '../../storage/crash/operations.js'
 import { ids, never, run, type World } from '../../storage/crash/world.js'
 import { type BlockWorld, newBlockStorageDomain } from './block-world.js'
@@ -156,9 +157,10 @@ async function resizeChecked(world: World, format: 'raw' | 'qcow2') {
 
 /** A volume half made, an image marked as removed, and a tag that names another parent than the record. */
 async function halfDone(world: BlockWorld) {
-  const { devices } = world
+  const { devices, root } = world
   const log = pino({ level: 'silent' })
-  const lvm = new Lvm({ devices, hasDriver: false, run: commandRunner(log), log })
+  const settings = await lvmSettings(`${root}/run`)
+  const lvm = new Lvm({ devices, hasDriver: false, settings, run: commandRunner(log), log })
   const vg = ids.storageDomain
   const half = { kind: 'createLv' as const, vg, lv: ids.unrelated, mebibytes: 128, pv: null }
   await lvm.change({ ...half, tags: ['OVIRT_VOL_INITIALIZING'] }, never)

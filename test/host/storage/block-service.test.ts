@@ -14,13 +14,16 @@ const onBlock = '6e2d3c1a-0b7f-4c55-9a53-1f2e3d4c5b80'
 
 async function withDevice(t: Test) {
   const world = await serviceWorld(t)
-  const device = await newDevice('/dev/shm', `drover-${randomUUID()}.img`, 12 * 2 ** 30)
-  const { stdout } = await execute('losetup', ['--noheadings', '--output', 'BACK-FILE', device])
-  t.teardown(async () => {
-    await execute('losetup', ['--detach', device])
-    await rm(stdout.trim(), { force: true })
-  })
-  return { ...world, device }
+  const onDevice = async () => {
+    const device = await newDevice('/dev/shm', `drover-${randomUUID()}.img`, 12 * 2 ** 30)
+    const { stdout } = await execute('losetup', ['--noheadings', '--output', 'BACK-FILE', device])
+    t.teardown(async () => {
+      await execute('losetup', ['--detach', device])
+      await rm(stdout.trim(), { force: true })
+    })
+    return device
+  }
+  return { ...world, device: await onDevice(), onDevice }
 }
 
 t.test('a disk moves from files to block storage and back', { skip: skipped, timeout: 180_000 }, async t => {
@@ -65,6 +68,32 @@ t.test('a disk moves from files to block storage and back', { skip: skipped, tim
   await mutate('DetachStorageDomain', domain)
   await mutate('FormatStorageDomain', domain)
   t.strictSame((await call('DiscoverStorageDomains', { connection })).storageDomains, [])
+})
+
+t.test('a device comes and goes while the storage domain is in use', { skip: skipped }, async t => {
+  const { call, mutate, device, onDevice } = await withDevice(t)
+  const second = await onDevice()
+  const domain = { storageDomainId: onBlock }
+  const reached = (...devices: string[]) => ({ ...domain, connection: { block: { devices } } })
+  const rest = { description: 'block', dataCenterId: ids.dataCenter, ioTimeoutSeconds: 1 }
+  await mutate('CreateStorageDomain', { ...reached(device), ...rest })
+  t.teardown(() => mutate('DeactivateStorageDomain', domain).catch(() => {}))
+  await mutate('ActivateStorageDomain', { ...domain, sanlockHostId: 1 })
+
+  const adding = { ...domain, device: second, change: 'DEVICE_CHANGE_ADD' }
+  t.match(await call('PlanDevice', adding), { changes: { length: 3 }, obstacle: '' })
+  await t.rejects(mutate('ChangeDevice', adding), /none of the devices/)
+  await mutate('ConnectStorageDomain', reached(device, second))
+  await mutate('ChangeDevice', adding)
+  t.match(await call('PlanDevice', { ...adding, device: '/etc/passwd' }).catch(String), /below \/dev/)
+  t.strictSame((await call('PlanDevice', adding)).changes, [], 'it is there')
+
+  const removing = { ...domain, device: second, change: 'DEVICE_CHANGE_REMOVE' }
+  t.match(await call('PlanDevice', removing), { movedBytes: '0', obstacle: '' })
+  await mutate('ChangeDevice', removing)
+  await mutate('ConnectStorageDomain', reached(device))
+  t.match(await call('AuditStorageDomain', domain), { findings: [] })
+  t.match(await call('GetStorageDomain', domain), { connection: { block: { devices: [device] } } })
 })
 
 t.test('a device that holds something else is refused and left as it was', { skip: skipped }, async t => {
