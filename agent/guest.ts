@@ -37,8 +37,10 @@ const questions: Question[] = [
 const about = seconds(300)
 const patience = seconds(2)
 const mostAtOnce = 8
-/** How long a guest agent that failed is left alone: shortly while the guest boots, longer later. */
-const pause = { young: seconds(5), old: seconds(60) }
+/** Between two looks at a guest agent: most often while somebody waits for the guest's first address. */
+const pause = { searching: seconds(1), usual: seconds(5) }
+/** How long one that failed is left alone: shortly while the guest boots, longer later. */
+const pauseAfterFailure = { young: seconds(2), old: seconds(60) }
 const bootTime = seconds(60)
 const searchTime = seconds(120)
 
@@ -84,12 +86,14 @@ export class GuestPoller {
     const asked = this.#stateOf(vm)
     asked.isAsking = true
     try {
-      const news = await this.#newsOf(vm, asked, signal)
-      this.#learn(vm, news)
+      this.#learn(vm, await this.#newsOf(vm, asked, signal))
+      asked.notBefore = seconds(this.#clock.monotonic() + (isSearching(vm) ? pause.searching : pause.usual))
     } catch (error) {
       this.#log.debug({ err: error, vm: vm.id }, 'guest agent not heard')
       const age = vm.age() ?? 0
-      asked.notBefore = seconds(this.#clock.monotonic() + (age < searchTime ? pause.young : pause.old))
+      asked.notBefore = seconds(
+        this.#clock.monotonic() + (age < searchTime ? pauseAfterFailure.young : pauseAfterFailure.old)
+      )
       if (age >= searchTime) this.#silent(vm)
     } finally {
       asked.isAsking = false
@@ -107,11 +111,11 @@ export class GuestPoller {
       asked.at.set('guest-info', now)
       news = { agentVersion: version }
     }
-    const isSearching = (vm.age() ?? 0) < searchTime && !(vm.guest && hasUsefulAddress(vm.guest))
+    const isHasty = isSearching(vm)
     for (const { command, every, learn } of questions) {
       if (!asked.commands.has(command)) continue
       const isAddress = command === 'guest-network-get-interfaces'
-      if (!isTime(asked, command, isAddress && isSearching ? seconds(0) : every, now)) continue
+      if (!isTime(asked, command, isAddress && isHasty ? seconds(0) : every, now)) continue
       news = { ...news, ...learn(await ask(command)) }
       asked.at.set(command, now)
     }
@@ -141,6 +145,10 @@ export class GuestPoller {
     return fresh
   }
 }
+
+/** A guest that is young and has not told an address yet. */
+const isSearching = (vm: Vm): boolean =>
+  (vm.age() ?? 0) < searchTime && !(vm.guest && hasUsefulAddress(vm.guest))
 
 function isTime({ at }: Asked, command: string, every: Seconds, now: Seconds): boolean {
   const last = at.get(command)

@@ -30,7 +30,7 @@ export function startLoops(
     storage.states().some(state => state.storageDomainId === id && state.health === 'active')
   const resumer = new PausedResumer({ vms, isHealthy, clock, log })
   void every({ clock, log, name: 'statistics' }, seconds(1), end => stats.round(end), signal)
-  void every({ clock, log, name: 'guest agents' }, seconds(5), end => guests.round(end), signal)
+  void every({ clock, log, name: 'guest agents' }, seconds(1), end => guests.round(end), signal)
   void every({ clock, log, name: 'arrivals' }, seconds(10), () => incoming.round(), signal)
   void every({ clock, log, name: 'own use' }, betweenLooks, () => use.look(), signal)
   void every({ clock, log, name: 'resuming' }, seconds(2), end => resumer.round(end), signal)
