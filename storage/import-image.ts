@@ -5,7 +5,7 @@ import { type Bytes, bytes } from '../common/units.js'
 import { type CopyTarget, createTarget, finishCopy, intoVolume } from './copy-image.js'
 import type { DataProgram } from './data-program.js'
 import type { FileLayout } from './file-layout.js'
-import { ifThere } from './files.js'
+import { ifThere, isCode } from './files.js'
 import { largestOnBlock } from './format/volume-sizes.js'
 import type { VolumeMetadata } from './format/volume-metadata.js'
 import { openImageFile } from './image-file.js'
@@ -106,13 +106,23 @@ export async function pathOf(source: SourceFile, place: ImportPlace): Promise<st
   if (place.importDirectory === null) {
     throw new Fault('PERMISSION_DENIED', 'this host imports no files: no import directory is configured')
   }
-  const [allowed, path] = await Promise.all([realpath(place.importDirectory), ifThere(realpath(source.path))])
+  const allowed = await ifThere(realpath(place.importDirectory))
+  const isInside = (path: string) => [allowed, place.importDirectory].some(own => path.startsWith(`${own}/`))
+  // What lies elsewhere is not even looked for: the answer would tell whether it is there.
+  if (!isInside(source.path)) throw outside()
+  const path = await realpath(source.path).catch(unlessUnfit)
   if (path === null) throw new Fault('NOT_FOUND', 'there is no such file in the import directory')
-  if (!path.startsWith(`${allowed}/`)) {
-    throw new Fault('PERMISSION_DENIED', 'only files below the import directory can be imported')
-  }
+  if (!path.startsWith(`${allowed}/`)) throw outside()
   return path
 }
+
+/** No such file, or a name that no file can have. */
+function unlessUnfit(error: unknown): null {
+  if (isCode(error, 'ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP')) return null
+  throw error
+}
+
+const outside = () => new Fault('PERMISSION_DENIED', 'only files below the import directory can be imported')
 
 function refused(problems: Finding[]): Fault {
   const text = problems.map(problem => `${problem.rule}: ${problem.text}`).join('; ')

@@ -7,6 +7,7 @@ import type { Findings } from '../finding.js'
 import { verifyAuditTrail } from '../store/audit-records.js'
 import { severityRank } from '../store/events.js'
 import { sql } from '../store/query.js'
+import { storageDomain } from '../store/storage-domains.js'
 import type { Store } from '../store/store.js'
 import { auditMessage, eventMessage } from './event-message.js'
 import type { Lists, ListSpec } from './list.js'
@@ -88,7 +89,10 @@ export function eventService(
     }),
     runAudit: unary({
       check: fields => fields.optionalUuid('storageDomainId'),
-      method: (storageDomainId, { signal }) => runAudit(storageDomainId, signal)
+      method: (storageDomainId, { signal }) => {
+        if (storageDomainId !== null) storageDomain(store.read, storageDomainId)
+        return runAudit(storageDomainId, signal)
+      }
     })
   }
 }
