@@ -66,7 +66,8 @@ export class Disks {
       isReadOnly: disk.readOnly,
       slot: disk.slot,
       chain: chain.map(({ kind = 'file', path, format }) => ({ kind, path, format })),
-      hasDirectIo: chain.every(volume => volume.hasDirectIo)
+      hasDirectIo: chain.every(volume => volume.hasDirectIo),
+      limits: disk.limits ?? null
     }
   }
 

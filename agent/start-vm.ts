@@ -181,6 +181,7 @@ export function domainSpec(
         : { kind: 'bios' },
     disks,
     nics: spec.nics,
+    cpuLimits: spec.cpuLimits ?? null,
     lease,
     graphics: spec.graphics ? { password: randomBytes(6).toString('base64url').slice(0, 8) } : null
   }

@@ -1,4 +1,13 @@
 import type { Fields } from '../common/fields.js'
+import {
+  readCpuLimits,
+  readDiskLimits,
+  readNetworkLimits,
+  wireDiskLimits,
+  type CpuLimits,
+  type DiskLimits,
+  type NetworkLimits
+} from '../common/limits.js'
 import { MiB, GiB } from '../common/units.js'
 import type { VmSpec as WireSpec } from '../proto/generated/types/drover/agent/v1/VmSpec.js'
 import { mostSataDevices, userSlots } from '../libvirt/domain-spec.js'
@@ -16,6 +25,8 @@ export type VmSpec = {
   nics: VmNic[]
   lease: { storageDomainId: string; offset: number } | null
   graphics: boolean
+  /** Absent in records of earlier versions. Null here and below: no limit. */
+  cpuLimits?: CpuLimits | null
 }
 export type VmDisk = {
   diskId: string
@@ -26,8 +37,9 @@ export type VmDisk = {
   slot: number
   readOnly: boolean
   cdrom: boolean
+  limits?: DiskLimits | null
 }
-export type VmNic = { mac: string; bridge: string | null; slot: number }
+export type VmNic = { mac: string; bridge: string | null; slot: number; limits?: NetworkLimits | null }
 
 const mostDisks = 24
 const mostNics = 16
@@ -61,7 +73,8 @@ export function vmSpecOf(fields: Fields): VmSpec {
       // Slots of xleases lie on 1 MiB; the first three MiB are lockspace and index.
       offset: lease.integer('offsetBytes', 3 * MiB(1), Number.MAX_SAFE_INTEGER)
     })),
-    graphics: fields.bool('graphics')
+    graphics: fields.bool('graphics'),
+    cpuLimits: fields.optionalMessage('cpuLimits', readCpuLimits) ?? null
   }
   refuseMisfits(spec, fields)
   return spec
@@ -79,7 +92,8 @@ function diskOf(disk: Fields): VmDisk {
     bus,
     slot: bus === 'sata' ? 0 : disk.integer('slot', 1, userSlots),
     readOnly: cdrom || disk.bool('readOnly'),
-    cdrom
+    cdrom,
+    limits: disk.optionalMessage('limits', readDiskLimits) ?? null
   }
 }
 
@@ -91,7 +105,8 @@ function nicOf(nic: Fields): VmNic {
       /^[A-Za-z0-9_.-]{1,15}$/,
       'must be the name of a bridge, at most 15 characters'
     ),
-    slot: nic.integer('slot', 1, userSlots)
+    slot: nic.integer('slot', 1, userSlots),
+    limits: nic.optionalMessage('limits', readNetworkLimits) ?? null
   }
 }
 
@@ -120,16 +135,18 @@ export function vmSpecMessage(spec: VmSpec): WireSpec {
     cpuModel: spec.cpuModel ?? '',
     machineType: spec.machineType ?? '',
     firmware: spec.firmware === 'uefi' ? 'FIRMWARE_UEFI' : 'FIRMWARE_BIOS',
-    disks: spec.disks.map(({ bus, ...disk }) => ({
+    disks: spec.disks.map(({ bus, limits = null, ...disk }) => ({
       ...disk,
+      limits: limits && wireDiskLimits(limits),
       bus: buses[['virtio', 'scsi', 'sata'].indexOf(bus)] ?? 'DISK_BUS_VIRTIO'
     })),
-    nics: spec.nics.map(({ bridge, ...nic }) => ({ ...nic, bridge: bridge ?? '' })),
+    nics: spec.nics.map(({ bridge, limits = null, ...nic }) => ({ ...nic, limits, bridge: bridge ?? '' })),
     lease: spec.lease && {
       storageDomainId: spec.lease.storageDomainId,
       offsetBytes: String(spec.lease.offset)
     },
-    graphics: spec.graphics
+    graphics: spec.graphics,
+    cpuLimits: spec.cpuLimits ?? null
   }
 }
 

@@ -7,6 +7,7 @@ import type { ClusterLoop } from './cluster-loop.js'
 import type { CoordinatorConfig } from './config.js'
 import type { Leadership } from './leadership.js'
 import type { Observer } from './observe.js'
+import { applyLimits } from './qos/apply.js'
 import { Renewals } from './renewal.js'
 import { forgetOld } from './retention.js'
 import { putSetting } from './store/settings.js'
@@ -67,6 +68,11 @@ export function chores(options: ChoresOptions): Chore[] {
       name: 'look after clusters',
       every: seconds(config.cluster_seconds),
       work: () => options.clusterLoop.run()
+    },
+    {
+      name: 'apply limits',
+      every: seconds(2),
+      work: signal => applyLimits({ store, hosts: agents, clock, log }, signal)
     },
     { name: 'own use', every: betweenLooks, work: () => options.use.look() },
     { name: 'forget what is old', every: seconds(3600), work: () => forgetOld(store, config, clock) },

@@ -147,6 +147,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     .add(coordinatorServices.placementPolicy, withJobs.placementPolicy)
     .add(coordinatorServices.affinityGroup, withJobs.affinityGroup)
     .add(coordinatorServices.quota, withJobs.quota)
+    .add(coordinatorServices.qosProfile, withJobs.qosProfile)
     .add(
       coordinatorServices.host,
       hostService({ lists, mutations, enrolment, denied, secrets, now, place, jobs: hostVerbs })

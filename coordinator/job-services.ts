@@ -7,6 +7,7 @@ import { clusterService } from './services/cluster.js'
 import { diskService } from './services/disk.js'
 import { hostJobs } from './services/host-jobs.js'
 import { placementPolicyService } from './services/placement-policy.js'
+import { qosProfileService } from './services/qos-profile.js'
 import { quotaService } from './services/quota.js'
 import { jobService } from './services/job.js'
 import type { Lists } from './services/list.js'
@@ -42,6 +43,7 @@ export function jobServices({ mutations, lists, jobs, agents, ...rest }: JobServ
     placementPolicy: placementPolicyService(lists, mutations),
     affinityGroup: affinityGroupService(lists, mutations),
     quota: quotaService(lists, mutations),
+    qosProfile: qosProfileService(lists, mutations),
     host: hostJobs(workshop)
   }
 }

@@ -1,4 +1,5 @@
 import type { VmSpec } from '../proto/generated/types/drover/agent/v1/VmSpec.js'
+import { wireLimits, type VmLimits } from './qos/vm-limits.js'
 import type { Disk } from './store/disks.js'
 import type { Lease, Vm, VmDisk, VmNic } from './store/vms.js'
 
@@ -14,6 +15,7 @@ export type VmParts = {
   cpuModel: string
   /** The VM's own, or the one chosen for its first start. */
   machineType: string
+  limits: VmLimits
 }
 
 const buses = { virtio: 'DISK_BUS_VIRTIO', scsi: 'DISK_BUS_SCSI', sata: 'DISK_BUS_SATA' } as const
@@ -22,7 +24,8 @@ const firmwares = { bios: 'FIRMWARE_BIOS', uefi: 'FIRMWARE_UEFI' } as const
 export const wireBus = (bus: keyof typeof buses) => buses[bus]
 export const wireFirmware = (firmware: keyof typeof firmwares) => firmwares[firmware]
 
-export function vmSpec({ vm, disks, nics, lease, cpuModel, machineType }: VmParts): VmSpec {
+export function vmSpec({ vm, disks, nics, lease, cpuModel, machineType, limits }: VmParts): VmSpec {
+  const { cpuLimits, ...told } = wireLimits(limits)
   return {
     vmId: vm.id,
     name: vm.name,
@@ -39,10 +42,15 @@ export function vmSpec({ vm, disks, nics, lease, cpuModel, machineType }: VmPart
       bus: wireBus(attachment.bus),
       slot: attachment.slot,
       readOnly: attachment.isReadOnly,
-      cdrom: attachment.isCdrom
+      cdrom: attachment.isCdrom,
+      limits: told.disks.find(({ diskId }) => diskId === disk.id)?.limits ?? null
     })),
-    nics: nics.map(({ mac, bridge, slot }) => ({ mac, bridge, slot })),
+    nics: nics.map(({ mac, bridge, slot }) => ({
+      ...{ mac, bridge, slot },
+      limits: told.nics.find(nic => nic.mac === mac)?.limits ?? null
+    })),
     lease: lease && { storageDomainId: lease.storageDomainId, offsetBytes: lease.offsetBytes },
-    graphics: true
+    graphics: true,
+    cpuLimits
   }
 }

@@ -1,3 +1,5 @@
+import type { CpuLimits, DiskLimits, NetworkLimits } from '../common/limits.js'
+
 /** A libvirt domain with every choice made: the input of domain-xml.ts. */
 export type DomainSpec = {
   /** Also the id of the VM; its name in libvirt is derived from it. */
@@ -18,6 +20,8 @@ export type DomainSpec = {
   lease: LeaseSpec | null
   /** VNC on a socket of libvirt's choice; closed until a password is set that is valid. */
   graphics: { password: string } | null
+  /** Null or absent here and below: no limit. */
+  cpuLimits?: CpuLimits | null
 }
 
 export type FirmwareSpec =
@@ -38,6 +42,7 @@ export type DiskSpec = {
   chain: ChainLink[]
   /** Whether the storage can be read past the page cache. */
   hasDirectIo: boolean
+  limits?: DiskLimits | null
 }
 
 export type NicSpec = {
@@ -46,6 +51,7 @@ export type NicSpec = {
   bridge: string | null
   /** PCI slot, 1 to 28. */
   slot: number
+  limits?: NetworkLimits | null
 }
 
 export type LeaseSpec = { lockspace: string; key: string; path: string; offset: number }

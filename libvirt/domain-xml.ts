@@ -1,5 +1,6 @@
 import type { ChainLink, DiskSpec, DomainSpec, NicSpec } from './domain-spec.js'
 import { userSlots } from './domain-spec.js'
+import { bandwidthElement, cpuTuneElement, ioTuneElement } from './limits-xml.js'
 import { element, textElement, writeXml, type XmlElement } from './xml.js'
 
 /*
@@ -31,6 +32,7 @@ export function domainXml(spec: DomainSpec): string {
       textElement('memory', spec.memoryBytes, { unit: 'b' }),
       textElement('currentMemory', spec.memoryBytes, { unit: 'b' }),
       textElement('vcpu', spec.vcpus),
+      cpuTuneElement(spec),
       osElement(spec),
       element('features', {}, element('acpi'), element('apic')),
       cpuElement(spec),
@@ -143,14 +145,23 @@ function rootPort(index: number): XmlElement {
   )
 }
 
+/** Names of disks in libvirt, by which they are spoken of while the VM runs. */
+export function diskTargets(disks: ReadonlyArray<Pick<DiskSpec, 'bus' | 'isCdrom'>>): string[] {
+  const used = { vd: 0, sd: 0 }
+  return disks.map(({ bus, isCdrom }) => {
+    const prefix = !isCdrom && bus === 'virtio' ? 'vd' : 'sd'
+    return prefix + letters(used[prefix]++)
+  })
+}
+
 /** Boot order is the order of the list. Targets count through each kind of name, `vda` and `sda`. */
 function diskElements(disks: DiskSpec[]): XmlElement[] {
-  const used = { vd: 0, sd: 0, sata: 0 }
+  const targets = diskTargets(disks)
+  let sata = 0
   return disks.map((disk, index) => {
     const bus = disk.isCdrom ? 'sata' : disk.bus
-    const prefix = bus === 'virtio' ? 'vd' : 'sd'
-    const target = prefix + letters(used[prefix]++)
-    const sataUnit = bus === 'sata' ? used.sata++ : 0
+    const target = targets[index] ?? ''
+    const sataUnit = bus === 'sata' ? sata++ : 0
     const [leaf, ...below] = disk.chain
     return element(
       'disk',
@@ -163,6 +174,7 @@ function diskElements(disks: DiskSpec[]): XmlElement[] {
       leaf && sourceElement(leaf),
       leaf && backingStore(below),
       element('target', { dev: target, bus }),
+      ioTuneElement(disk.limits),
       (disk.isReadOnly || disk.isCdrom) && element('readonly'),
       textElement('serial', disk.diskId),
       element('boot', { order: index + 1 }),
@@ -208,13 +220,14 @@ function backingStore([next, ...below]: ChainLink[]): XmlElement {
 }
 
 /** Without a cable the tap device belongs to no bridge and the link is down. */
-function nicElement({ mac, bridge, slot }: NicSpec): XmlElement {
+function nicElement({ mac, bridge, slot, limits }: NicSpec): XmlElement {
   return element(
     'interface',
     { type: bridge === null ? 'ethernet' : 'bridge' },
     element('mac', { address: mac }),
     bridge !== null && element('source', { bridge }),
     element('model', { type: 'virtio' }),
+    bandwidthElement(limits),
     element('link', { state: bridge === null ? 'down' : 'up' }),
     alias(`nic-${mac.replaceAll(':', '')}`),
     behind(slot)

@@ -10,6 +10,7 @@ import type { StorageServiceDefinition as AgentStorage } from './generated/types
 import type { TaskServiceDefinition as AgentTask } from './generated/types/drover/agent/v1/TaskService.js'
 import type { VmServiceDefinition as AgentVm } from './generated/types/drover/agent/v1/VmService.js'
 import type { WatchServiceDefinition as AgentWatch } from './generated/types/drover/agent/v1/WatchService.js'
+import type { QosProfileServiceDefinition as QosProfile } from './generated/types/drover/v1/QosProfileService.js'
 import type { AffinityGroupServiceDefinition as AffinityGroup } from './generated/types/drover/v1/AffinityGroupService.js'
 import type { ClusterServiceDefinition as Cluster } from './generated/types/drover/v1/ClusterService.js'
 import type { CoordinatorServiceDefinition as Coordinator } from './generated/types/drover/v1/CoordinatorService.js'
@@ -69,6 +70,7 @@ export const agentServices = {
 /** What the coordinator offers. */
 export const coordinatorServices = {
   affinityGroup: service<AffinityGroup>('drover.v1.AffinityGroupService'),
+  qosProfile: service<QosProfile>('drover.v1.QosProfileService'),
   cluster: service<Cluster>('drover.v1.ClusterService'),
   coordinator: service<Coordinator>('drover.v1.CoordinatorService'),
   disk: service<Disk>('drover.v1.DiskService'),

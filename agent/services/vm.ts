@@ -16,6 +16,7 @@ import type { TaskRun, Tasks } from '../tasks.js'
 import { vmMessage } from '../vm-message.js'
 import { vmSpecOf } from '../vm-spec.js'
 import { consoleHandlers } from './console.js'
+import { limitsHandlers } from './vm-limits.js'
 import { migrationHandlers } from './migration.js'
 
 type Verb = (world: VmWorld, command: Command, run: TaskRun) => Promise<Record<string, string>>
@@ -79,6 +80,7 @@ export function vmService(parts: VmParts): Handlers<VmServiceDefinition> {
     destroyVm: command('DestroyVm', destroyVm, true),
     ...migrationHandlers(parts),
     ...consoleHandlers(world, requests),
+    ...limitsHandlers(world, requests),
     getVm: unary({
       check: fields => fields.uuid('vmId'),
       method: async vmId => vmMessage(world.vms.get(vmId))

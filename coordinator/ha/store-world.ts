@@ -16,6 +16,7 @@ import {
   vmsOn,
   type Host
 } from '../store/hosts.js'
+import { neededOf } from '../store/dependencies.js'
 import { jobOrNull } from '../store/jobs.js'
 import type { Tx } from '../store/query.js'
 import type { Store } from '../store/store.js'
@@ -251,7 +252,7 @@ export class StoreWorld implements HaWorld {
       isHa: row.isHa,
       hasLease: leaseOf(store.read, row.id) !== null,
       failedSince: (restarts.failedSince ??= clock.monotonic()),
-      dependsOn: [],
+      dependsOn: neededOf(store.read, row.id),
       recentRestarts: restarts.at.filter(at => clock.monotonic() - at < hour).length,
       lastAttempt: restarts.lastAttempt,
       lastAttemptFailed: restarts.failed > 0,

@@ -1,4 +1,5 @@
 import type { VmSpec } from '../../proto/generated/types/drover/agent/v1/VmSpec.js'
+import { readVmLimits } from '../qos/vm-limits.js'
 import { cluster } from '../store/clusters.js'
 import { disk } from '../store/disks.js'
 import type { Reader } from '../store/query.js'
@@ -14,6 +15,7 @@ export function readVmSpec(reader: Reader, vmId: string, machineType: string): V
     nics: vmNics(reader, vmId),
     lease: leaseOf(reader, vmId),
     cpuModel: row.cpuModel || cluster(reader, row.clusterId).cpuModel,
-    machineType: row.machineType || machineType
+    machineType: row.machineType || machineType,
+    limits: readVmLimits(reader, vmId)
   })
 }

@@ -7,6 +7,7 @@ import { nextVmGeneration, noteVm, vm } from '../store/vms.js'
 import { anotherHost } from './another-host.js'
 import { endTasks, performTask, unlessAbsent } from './hosts.js'
 import type { Step } from './job.js'
+import { untilNeededRun } from './needed-vms.js'
 import { newestMachineType } from './machine-type.js'
 import { startedOn } from './observed-vm.js'
 import { chooseHost, type Choice } from './placement.js'
@@ -42,12 +43,17 @@ export const startContext = (vmId: string): StartContext => {
 
 /** Decision, explanation and promised room, in one transaction. */
 export function choose<C extends StartContext>(
-  { loads, clock }: JobWorld,
+  { loads, clock, store }: JobWorld,
   purpose: Choice['purpose']
 ): Step<C, Tx> {
   return {
     name: 'choose',
     weight: 0,
+    late: () => 'the VMs that it needs did not run within 10 minutes',
+    run: async ({ context: { vmId }, signal }) => {
+      // Restarts have their order from restart-policy.ts, which gives up waiting when it must.
+      if (purpose === 'start') await untilNeededRun(store, vmId, signal)
+    },
     commit: (tx, { vmId, onlyHostId, preferredHostId, excluded }, jobId) => {
       const choice = { purpose, vmId, onlyHostId, preferredHostId, excluded, currentHostId: null }
       const { hostId, summary } = chooseHost(tx, loads, choice, jobId, clock.wall())

@@ -11,6 +11,7 @@ import { bit, type Reader, type Tx } from '../store/query.js'
 import { template as templateOf, type Template } from '../store/templates.js'
 import { insertVm, insertVmDisk, insertVmNic, replacePinnedHosts } from '../store/vms.js'
 import { readDescription, readObjectName, readOwnId } from './cluster-fields.js'
+import { dependOn, readDependsOn } from './depend-on.js'
 import type { Workshop } from './ordered-job.js'
 import { enlistVm } from './quota-check.js'
 import { activeDomain, attachableDisk, hostOfCluster, macsFor, roomyDomain, slotsFor } from './vm-checks.js'
@@ -35,7 +36,8 @@ export function readCreateVm(fields: Fields) {
     ...{ id: readOwnId(it, 'vmId'), name: readObjectName(it), description: readDescription(it) },
     ...{ clusterId: it.uuid('clusterId'), vcpus: readVcpus(it), memory: readMemory(it) },
     ...{ firmware: readFirmware(it), cpuModel: readCpuModel(it), disks: readDisks(it), nics: readNics(it) },
-    ...{ pinnedHostIds: readPinnedHosts(it), ha: it.optionalMessage('ha', readHa) }
+    ...{ pinnedHostIds: readPinnedHosts(it), ha: it.optionalMessage('ha', readHa) },
+    dependsOn: readDependsOn(it)
   }))
   return { templateId, isClone, storageDomainId: fields.optionalUuid('storageDomainId'), ...wanted }
 }
@@ -82,6 +84,7 @@ export function orderCreateVm(
   })
   attach(tx, vmId, [...own, ...wanted.disks], wanted.nics, clock.random)
   replacePinnedHosts(tx, vmId, wanted.pinnedHostIds)
+  dependOn(tx, vmId, wanted.dependsOn)
 
   const context: CreateVm = { vmId, hostId: null, disks: volumes, leaseStorageDomainId, leaseOffset: null }
   const domains = new Set([...volumes, ...attached].map(({ storageDomainId }) => storageDomainId))

@@ -9,6 +9,7 @@ import type { HostView, StorageDomain } from '../store/storage-domains.js'
 import type { Template } from '../store/templates.js'
 import type { Vm, VmDisk, VmNic } from '../store/vms.js'
 import { vmDisks, vmNics, pinnedHosts } from '../store/vms.js'
+import { neededOf } from '../store/dependencies.js'
 import { holdersOf } from '../store/claims.js'
 import { hostViews } from '../store/storage-domains.js'
 import { noProgress, type Progress } from '../jobs/progress.js'
@@ -91,6 +92,8 @@ export function vmMessage(reader: Reader, vm: Vm, statsOf: VmStatsOf) {
     disks: vmDisks(reader, vm.id).map(attachmentMessage),
     nics: vmNics(reader, vm.id).map(nicMessage),
     pinnedHostIds: pinnedHosts(reader, vm.id),
+    cpuProfileId: vm.cpuProfileId ?? '',
+    dependsOnVmIds: neededOf(reader, vm.id),
     status: enumOf('VM_STATUS', vm.status),
     pauseReason: enumOf('PAUSE_REASON', vm.pauseReason as PauseReason),
     hostId: vm.hostId ?? '',
@@ -110,10 +113,14 @@ export function vmMessage(reader: Reader, vm: Vm, statsOf: VmStatsOf) {
   }
 }
 
-const attachmentMessage = ({ diskId, bus, isReadOnly, slot, isCdrom }: VmDisk) => {
-  return { diskId, bus: wireBus(bus), readOnly: isReadOnly, slot, cdrom: isCdrom }
+const attachmentMessage = ({ diskId, bus, isReadOnly, slot, isCdrom, profileId }: VmDisk) => {
+  const profile = { profileId: profileId ?? '' }
+  return { diskId, bus: wireBus(bus), readOnly: isReadOnly, slot, cdrom: isCdrom, ...profile }
 }
-const nicMessage = ({ mac, bridge, slot }: VmNic) => ({ mac, bridge, slot })
+const nicMessage = ({ mac, bridge, slot, profileId }: VmNic) => ({
+  ...{ mac, bridge, slot },
+  profileId: profileId ?? ''
+})
 
 export const diskMessage = (disk: Disk) => ({
   diskId: disk.id,

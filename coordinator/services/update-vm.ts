@@ -18,6 +18,7 @@ import {
   type Vm
 } from '../store/vms.js'
 import { readDescription, readEtag, readObjectName } from './cluster-fields.js'
+import { dependOn, readDependsOn } from './depend-on.js'
 import type { Workshop } from './ordered-job.js'
 import {
   activeDomain,
@@ -55,12 +56,18 @@ const maskPaths = [
   'ha.priority',
   'ha.lease_storage_domain_id',
   'nics',
-  'pinned_host_ids'
+  'pinned_host_ids',
+  'depends_on_vm_ids'
 ] as const
 type MaskPath = (typeof maskPaths)[number]
 
 /** What may be changed while it runs: nothing of it reaches QEMU. */
-const alwaysPossible: ReadonlySet<string> = new Set(['name', 'description', 'ha.priority'])
+const alwaysPossible: ReadonlySet<string> = new Set([
+  'name',
+  'description',
+  'ha.priority',
+  'depends_on_vm_ids'
+])
 
 export function readUpdateVm(fields: Fields) {
   const mask = fields.fieldMask('updateMask', maskPaths)
@@ -76,6 +83,7 @@ export function readUpdateVm(fields: Fields) {
     ...(has('cpu_model') && { cpuModel: readCpuModel(it) }),
     ...(has('nics') && { nics: readNics(it) }),
     ...(has('pinned_host_ids') && { pinnedHostIds: readPinnedHosts(it) }),
+    ...(has('depends_on_vm_ids') && { dependsOn: readDependsOn(it) }),
     ...(hasHa && { ha: it.message('ha', readHa) })
   }))
 }
@@ -106,6 +114,7 @@ export function changeVm(workshop: Workshop, tx: Tx, change: VmChange, actor: st
     for (const hostId of change.pinnedHostIds) hostOfCluster(tx, hostId, vm.clusterId)
     replacePinnedHosts(tx, id, change.pinnedHostIds)
   }
+  if (change.dependsOn) dependOn(tx, id, change.dependsOn)
   return change.ha ? changeHa(workshop, tx, vm, change.ha, new Set(mask), actor) : null
 }
 
@@ -121,7 +130,8 @@ function changeNics(tx: Tx, { id: vmId }: Vm, wanted: readonly NicAttachment[], 
     vmId,
     macs.map((mac, ordinal) => {
       const slot = before.get(mac)?.slot ?? fresh.shift() ?? 0
-      return { vmId, mac, bridge: wanted[ordinal]?.bridge ?? '', slot, ordinal }
+      const profileId = before.get(mac)?.profileId ?? null
+      return { vmId, mac, bridge: wanted[ordinal]?.bridge ?? '', slot, ordinal, profileId }
     })
   )
 }

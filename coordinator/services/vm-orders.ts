@@ -1,9 +1,11 @@
 import { Fault } from '../../common/fault.js'
 import { isRunning } from '../jobs/observed-vm.js'
+import { throwUnlessNeededCome } from '../jobs/needed-vms.js'
 import { placeVm } from '../jobs/placement.js'
 import { startContext } from '../jobs/start-steps.js'
 import type { Loads } from '../jobs/world.js'
 import type { Claim } from '../store/claims.js'
+import { dependentsOf } from '../store/dependencies.js'
 import { disk as diskOf } from '../store/disks.js'
 import type { Reader, Tx } from '../store/query.js'
 import { snapshotsOf } from '../store/snapshots.js'
@@ -72,6 +74,7 @@ export function orderStart(
     )
   }
   checkStart(tx, loads, wanted)
+  throwUnlessNeededCome(tx, vmId)
   const context = { ...startContext(vmId), onlyHostId: hostId, isPaused }
   const claims = [onVm(vmId), ...onDisks(tx, vmId)]
   const jobId = jobs.create(tx, 'vm.start', { context, objects, claims, ...who })
@@ -149,6 +152,9 @@ export function orderMigration(
 
 export function orderDelete({ jobs }: Workshop, tx: Tx, vmId: string, keepsDisks: boolean, who: Who): string {
   const row = downVm(tx, vmId, 'be deleted')
+  const dependents = dependentsOf(tx, vmId)
+  if (dependents.length > 0)
+    throw new Fault('WRONG_STATE', `VM ${row.name} is needed by ${dependents.join(', ')}: end that first`)
   const attachments = vmDisks(tx, vmId).map(({ diskId, isReadOnly }) => ({
     ...diskOf(tx, diskId),
     isReadOnly

@@ -526,7 +526,30 @@ const second = [
   `CREATE INDEX clusterDecisionByCluster ON clusterDecision (clusterId, id)`
 ]
 
-export const migrations: ReadonlyArray<readonly string[]> = [first, second]
+const third = [
+  `CREATE TABLE vmDependency (
+    vmId TEXT NOT NULL REFERENCES vm (id) ON DELETE CASCADE,
+    neededId TEXT NOT NULL REFERENCES vm (id) ON DELETE CASCADE,
+    PRIMARY KEY (vmId, neededId)
+  ) STRICT, WITHOUT ROWID`,
+  `CREATE INDEX vmDependencyByNeeded ON vmDependency (neededId)`,
+
+  `CREATE TABLE qosProfile (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    description TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind ${words('cpu', 'disk', 'network')}),
+    limitsJson TEXT NOT NULL,
+    version INTEGER NOT NULL DEFAULT 1,
+    created INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID`,
+  `ALTER TABLE vm ADD COLUMN cpuProfileId TEXT REFERENCES qosProfile (id)`,
+  `ALTER TABLE vm ADD COLUMN limitsApplied TEXT NOT NULL DEFAULT ''`,
+  `ALTER TABLE vmDisk ADD COLUMN profileId TEXT REFERENCES qosProfile (id)`,
+  `ALTER TABLE vmNic ADD COLUMN profileId TEXT REFERENCES qosProfile (id)`
+]
+
+export const migrations: ReadonlyArray<readonly string[]> = [first, second, third]
 
 /** What a change to a row means for watchers: the kind of the object, and the column with its id. */
 const watched = {
@@ -542,6 +565,7 @@ const watched = {
   vmDisk: ['vm', 'vmId'],
   vmNic: ['vm', 'vmId'],
   vmPinnedHost: ['vm', 'vmId'],
+  vmDependency: ['vm', 'vmId'],
   snapshot: ['snapshot', 'id'],
   job: ['job', 'id'],
   jobStep: ['job', 'jobId'],

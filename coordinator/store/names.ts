@@ -6,7 +6,7 @@ import { sql, type Reader } from './query.js'
 
 const tables = [
   ...(['cluster', 'host', 'storageDomain', 'disk', 'template', 'vm', 'snapshot'] as const),
-  ...(['placementPolicy', 'affinityGroup', 'quota'] as const)
+  ...(['placementPolicy', 'affinityGroup', 'quota', 'qosProfile'] as const)
 ] as const
 export type Named = (typeof tables)[number]
 
@@ -20,7 +20,8 @@ const words: Record<Named, string> = {
   snapshot: 'snapshot',
   placementPolicy: 'placement policy',
   affinityGroup: 'affinity group',
-  quota: 'quota'
+  quota: 'quota',
+  qosProfile: 'QoS profile'
 }
 
 /** The id behind an id or a name; NOT_FOUND where there is none, WRONG_STATE where there are several. */

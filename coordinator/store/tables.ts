@@ -238,6 +238,9 @@ export type VmTable = {
   cpuModel: string
   /** Empty before the first start. */
   machineType: Generated<string>
+  cpuProfileId: Generated<string | null>
+  /** What its host was last told to hold it to; qos/apply.ts. */
+  limitsApplied: Generated<string>
   wantedRunning: Generated<Bit>
   /** Number of the last start. */
   generation: Generated<number>
@@ -272,11 +275,33 @@ export type VmDiskTable = {
   slot: number
   isReadOnly: Bit
   isCdrom: Bit
+  profileId: Generated<string | null>
 }
 
-export type VmNicTable = { vmId: string; mac: string; bridge: string; slot: number; ordinal: number }
+export type VmNicTable = {
+  vmId: string
+  mac: string
+  bridge: string
+  slot: number
+  ordinal: number
+  profileId: Generated<string | null>
+}
 
 export type VmPinnedHostTable = { vmId: string; hostId: string }
+
+/** A VM that starts only while another one runs. */
+export type VmDependencyTable = { vmId: string; neededId: string }
+
+export type QosKind = 'cpu' | 'disk' | 'network'
+export type QosProfileTable = {
+  id: string
+  name: string
+  description: string
+  kind: QosKind
+  limitsJson: string
+  version: Generated<number>
+  created: number
+}
 
 /** A VM's lease in xleases, once it exists. */
 export type LeaseTable = { vmId: string; storageDomainId: string; offsetBytes: number }
@@ -504,6 +529,8 @@ export type Tables = {
   vmDisk: VmDiskTable
   vmNic: VmNicTable
   vmPinnedHost: VmPinnedHostTable
+  vmDependency: VmDependencyTable
+  qosProfile: QosProfileTable
   lease: LeaseTable
   pending: PendingTable
   snapshot: SnapshotTable

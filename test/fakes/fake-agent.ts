@@ -286,7 +286,11 @@ export class FakeAgent {
         if (!vm) throw new Fault('VM_NOT_FOUND', `no VM ${vmId}`)
         return vm
       }),
-      listVms: plain(() => ({ vms: [...this.vms.values()] }))
+      listVms: plain(() => ({ vms: [...this.vms.values()] })),
+      setVmLimits: plain(async (request, signal) => {
+        await this.works.get('SetVmLimits')?.(request, () => {}, signal)
+        return {}
+      })
     }
   }
 

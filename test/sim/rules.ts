@@ -7,7 +7,7 @@ import { noteRound } from '../../coordinator/ha/power-reading.js'
 import { decideRestarts } from '../../coordinator/ha/restart-policy.js'
 import { nextLeaving, stuckOf } from '../../coordinator/jobs/evacuation.js'
 import { ownerOf } from '../../coordinator/jobs/migration-owner.js'
-import { nextUpgrades } from '../../coordinator/jobs/upgrade-plan.js'
+import { missedHosts, nextUpgrades, problemAfter, upgradeOrder } from '../../coordinator/jobs/upgrade-plan.js'
 import { judge } from '../../coordinator/observed-vm.js'
 
 /**
@@ -29,6 +29,9 @@ export type Rules = {
   nextLeaving: typeof nextLeaving
   stuckOf: typeof stuckOf
   nextUpgrades: typeof nextUpgrades
+  missedHosts: typeof missedHosts
+  upgradeOrder: typeof upgradeOrder
+  problemAfter: typeof problemAfter
   throwIfStale: typeof throwIfStale
   throwIfStaleEpoch: typeof throwIfStaleEpoch
   throwIfStaleWelcome: typeof throwIfStaleWelcome
@@ -71,6 +74,7 @@ export type Rules = {
 export const production: Rules = {
   ...{ decide, noteRound, decideRestarts, readLease, hasRenewedSince, readPowerRound, switchPower },
   ...{ judge, ownerOf, orphansOf, nextLeaving, stuckOf, nextUpgrades },
+  ...{ missedHosts, upgradeOrder, problemAfter },
   ...{ throwIfStale, throwIfStaleEpoch, throwIfStaleWelcome },
   ...{ acquiresLease: true, awaitsLease: true, clearingCompares: true, clearsOnlyAfterPower: true },
   ...{ replyProvesNothing: true, takesStartsBack: true, remembersRequests: true, remembersEpoch: true },

@@ -56,15 +56,21 @@ function leavingOf(jobs: JobsOfLife, { host, failures }: Job): Leaving[] {
 /** A cluster is upgraded host by host: drained, upgraded, rebooted, checked, back into service. */
 export function carryUpgrade(jobs: JobsOfLife, job: Job): void {
   const { world, records } = jobs.coordinator
-  records.upgrade ??= [...records.hosts.keys()].map(hostId => ({ hostId, stage: 'waiting', why: '' }))
+  const standings = [...records.hosts.values()].map(({ id, mode, health }) => ({
+    ...{ hostId: id, mode },
+    isUp: health === 'up'
+  }))
+  records.upgrade ??= world.rules
+    .upgradeOrder(standings)
+    .map(hostId => ({ hostId, stage: 'waiting', why: '' }))
   const plan = records.upgrade
-  const out = [...records.hosts.values()].filter(({ mode, health }) => mode !== 'active' || health !== 'up')
   const { begin, isOver } = world.rules.nextUpgrades(
     { hosts: plan, atOnce: world.spec.upgradeAtOnce ?? 1 },
-    out.map(({ id }) => id)
+    world.rules.missedHosts(standings)
   )
   for (const hostId of begin) {
-    jobs.order('evacuate', { host: hostId })
+    job.failures[`${hostId}/wasActive`] = hostRow(records, hostId).mode === 'active' ? 1 : 0
+    if (job.failures[`${hostId}/wasActive`] === 1) jobs.order('evacuate', { host: hostId })
     enter(jobs, plan, hostId, 'draining')
   }
   for (const { hostId, stage } of plan) advance(jobs, job, plan, hostId, stage)
@@ -142,7 +148,16 @@ function advance(
     }
     case 'checking': {
       const isBack = jobs.coordinator.ready.has(hostId) && row.bootId > (job.failures[`${hostId}/boot`] ?? 0)
-      if (isBack && row.version === newVersion) {
+      if (isBack) {
+        const said = jobs.ask(job, host, `check/${hostId}`, () =>
+          host.version === newVersion ? 'new' : 'old'
+        )
+        if (said.kind !== 'ok') return
+        const left = said.word === 'new' ? '' : 'drover-agent'
+        const leases = { hadHaLeases: true, hasHaLeases: true }
+        const problem = world.rules.problemAfter({ left, hasLibvirt: true, ...leases })
+        if (problem !== '') return enter(jobs, plan, hostId, 'failed', problem)
+        if (job.failures[`${hostId}/wasActive`] !== 1) return enter(jobs, plan, hostId, 'done')
         jobs.order('activate', { host: hostId })
         return enter(jobs, plan, hostId, 'activating')
       }
