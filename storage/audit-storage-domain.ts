@@ -1,5 +1,6 @@
 import { lstat, readdir } from 'node:fs/promises'
 import { Fault } from '../common/fault.js'
+import type { RepairKind } from './doctor/diagnosis.js'
 import { readChain } from './chain.js'
 import { asFault } from './faults.js'
 import { ifThere } from './files.js'
@@ -10,7 +11,13 @@ import { readDirect } from './direct-io.js'
 import type { Operation } from './operation.js'
 import type { StorageDomain } from './storage-domain.js'
 
-export type AuditFinding = { invariant: string; object: string; text: string }
+export type AuditFinding = {
+  invariant: string
+  object: string
+  text: string
+  /** What the doctor can do about it. */
+  repair?: RepairKind
+}
 
 /** What every look at a storage domain needs. `intents` are volumes and images that unfinished work owns. */
 type Look = {
@@ -149,7 +156,7 @@ async function auditVmLeases(look: Look, signal: AbortSignal): Promise<void> {
   }
 }
 
-function leaseName(sector: Buffer): string | null {
+export function leaseName(sector: Buffer): string | null {
   try {
     return sector.length < 176 ? null : (readSanlockRecord(sector)?.resource ?? null)
   } catch {

@@ -1,7 +1,9 @@
 import type { AuditFinding } from './audit-storage-domain.js'
+import type { RepairKind } from './doctor/diagnosis.js'
 import type { BlockStorageDomain } from './block-storage-domain.js'
 import { readVolumeTags } from './format/block-tags.js'
 import { isSpecialVolume, lastSlot, specialVolumes } from './format/leases-layout.js'
+import { isUuid } from './format/uuid.js'
 import { readVolumeMetadata } from './format/volume-metadata.js'
 import { slotOffset } from './format/leases-layout.js'
 import { readDirect } from './direct-io.js'
@@ -9,8 +11,8 @@ import { readDirect } from './direct-io.js'
 /** What only a VG can have wrong: its PVs, its special volumes, the tags of its LVs. Nothing is changed. */
 export async function auditGroup({ group, identity, special }: BlockStorageDomain): Promise<AuditFinding[]> {
   const findings: AuditFinding[] = []
-  const found = (invariant: string, object: string, text: string) =>
-    findings.push({ invariant, object, text })
+  const found = (invariant: string, object: string, text: string, repair?: RepairKind) =>
+    findings.push({ invariant, object, text, ...(repair && { repair }) })
   const { volumes, reading, extentSize, uuid, isMoving } = await group.read()
 
   for (const pv of reading.missing) found('I5', identity.id, `the physical volume ${pv} is missing`)
@@ -36,15 +38,19 @@ export async function auditGroup({ group, identity, special }: BlockStorageDomai
   const mapped = new Set([...pvs.values()].map(pv => pv.uuid))
   for (const pv of reading.group.pvs) {
     if (!mapped.has(pv.uuid))
-      found('I5', identity.id, `the metadata does not name the physical volume ${pv.uuid}`)
+      found('I5', identity.id, `the metadata does not name the physical volume ${pv.uuid}`, 'sweep')
   }
 
   const slots = new Map<number, string>()
   for (const { name, tags, size } of volumes.values()) {
     if (isSpecialVolume(name)) continue
     const tagged = readVolumeTags(tags)
-    if (tagged.kind === 'initializing') found('I5', name, `the volume ${name} is half made`)
-    if (tagged.kind === 'unknown') found('I5', name, `the logical volume ${name} has ${tagged.problem}`)
+    if (tagged.kind === 'initializing') found('I5', name, `the volume ${name} is half made`, 'sweep')
+    if (tagged.kind === 'unknown') {
+      const isNobodys = !tags.some(tag => /^(MD|IU)_/.test(tag)) && isUuid(name)
+      const repair = isNobodys ? 'removeOrphan' : undefined
+      found('I5', name, `the logical volume ${name} has ${tagged.problem}`, repair)
+    }
     if (tagged.kind !== 'volume' && tagged.kind !== 'removed') continue
     const { slot } = tagged
     if (slot < 1 || slot > lastSlot) {
@@ -58,10 +64,11 @@ export async function auditGroup({ group, identity, special }: BlockStorageDomai
     const record = readVolumeMetadata(await readDirect(special.metadata, slotOffset(slot), 512))
     if (record.kind !== 'valid') continue // The look at its image says so.
     const { parentId, capacity, format, imageId } = record.metadata
-    if (parentId !== tagged.parentId) found('I5', name, `the tag of volume ${name} names another parent`)
+    if (parentId !== tagged.parentId)
+      found('I5', name, `the tag of volume ${name} names another parent`, 'sweep')
     if (imageId !== tagged.imageId) found('I5', name, `the tag of volume ${name} names another image`)
     if (format === 'raw' && size < capacity) {
-      found('I6', name, `raw volume ${name} has ${size} bytes for a capacity of ${capacity}`)
+      found('I6', name, `raw volume ${name} has ${size} bytes for a capacity of ${capacity}`, 'grow')
     }
   }
   return findings

@@ -286,6 +286,14 @@ export class BlockVolumes implements Volumes {
     return openDevice(await this.#group.device(volumeId))
   }
 
+  async removeOrphan(name: string): Promise<void> {
+    const volume = await this.#named(name)
+    if (volume === undefined) return
+    const isNobodys = volume.tagged.kind === 'unknown' && !volume.tags.some(tag => /^(MD|IU)_/.test(tag))
+    if (!isNobodys) throw new Fault('WRONG_STATE', `the logical volume ${name} is somebody's`)
+    await this.#removeLvs([name])
+  }
+
   /** As manager: half-made volumes go, the hint of a parent follows its slot, what nobody uses is deactivated. */
   async tidy(signal: AbortSignal): Promise<string[]> {
     const done = await this.#tidyToo()

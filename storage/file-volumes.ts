@@ -93,6 +93,11 @@ export class FileVolumes implements Volumes {
     return capacity
   }
 
+  /** A file that belongs to no volume lies in an image, and goes with its leftovers. */
+  async removeOrphan(name: string): Promise<void> {
+    throw new Fault('UNSUPPORTED', `there is no orphan ${name} among files`)
+  }
+
   async tidy(): Promise<string[]> {
     return []
   }

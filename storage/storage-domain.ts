@@ -82,6 +82,8 @@ export type Volumes = {
   /** Unpublished rests in an image: what a crash in the middle of a creation leaves. */
   leftovers(imageId: string): Promise<string[]>
   removeLeftovers(imageId: string): Promise<string[]>
+  /** Removes what says nothing of what it is and nothing names; something else is refused. */
+  removeOrphan(name: string): Promise<void>
   /** As manager, after a crash: what belongs to no image. What was done, in words. */
   tidy(signal: AbortSignal): Promise<string[]>
   /** Only LVM's metadata changes; without the manager's lease it is refused elsewhere (extend-volumes.ts). */

@@ -6,6 +6,7 @@ import type { CreateBlockStorageDomain } from './create-block-storage-domain.js'
 import type { CreateStorageDomain } from './create-storage-domain.js'
 import type { CreateVolume } from './create-volume.js'
 import type { DataProgram } from './data-program.js'
+import type { Diagnosis, DoctorScope, Repaired, RepairWanted } from './doctor/diagnosis.js'
 import type { ExtendedVolume, ExtendVolume } from './extend-volumes.js'
 import type { StorageDomainMetadata } from './format/storage-domain-metadata.js'
 import type { VolumeMetadata } from './format/volume-metadata.js'
@@ -62,6 +63,9 @@ export type VerbTable = {
   deactivate: { arguments: object; result: null }
   sweep: { arguments: object; result: Swept }
   audit: { arguments: { intents: string[] }; result: AuditFinding[] }
+  /** What is wrong, with what would be done about it; nothing is changed. */
+  diagnose: { arguments: DoctorScope; result: Diagnosis[] }
+  repair: { arguments: DoctorScope & { wanted: RepairWanted[] }; result: Repaired }
   createVolume: { arguments: CreateVolume; result: VolumeMetadata }
   removeVolume: { arguments: Place; result: null }
   removeImage: { arguments: RemoveImage; result: null }
@@ -135,6 +139,8 @@ export const verbs: Record<Verb, VerbPolicy> = {
   deactivate: { lane: 'bulk', limit: seconds(180) },
   sweep: long,
   audit: long,
+  diagnose: long,
+  repair: { lane: 'bulk', limit: seconds(3600) },
   createVolume: patient,
   removeVolume: patient,
   removeImage: long,

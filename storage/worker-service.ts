@@ -18,6 +18,8 @@ import { fileLayout, type FileLayout } from './file-layout.js'
 import { FileStorageDomain, type Tools } from './file-storage-domain.js'
 import { exists } from './files.js'
 import { formatStorageDomain, removeRemains } from './format-storage-domain.js'
+import { diagnose } from './doctor/diagnose.js'
+import { repair } from './doctor/repair.js'
 import { beginImport, finishImport, type ImportPlace, inspectSource } from './import-image.js'
 import { listVolumes } from './list-volumes.js'
 import { ManagerRole } from './manager/role.js'
@@ -107,6 +109,8 @@ export class WorkerService {
     audit: async ({ intents }, signal) => {
       return auditStorageDomain(await this.#open(), await this.#operation(), intents, signal)
     },
+    diagnose: async (scope, signal) => diagnose(await this.#operation(), scope, signal),
+    repair: async ({ wanted, ...scope }, signal) => repair(await this.#operation(), wanted, scope, signal),
     createVolume: async (request, signal) => createVolume(await this.#operation(), request, signal),
     removeVolume: async (request, signal) => {
       await removeVolume(await this.#operation(), request, signal)

@@ -11,6 +11,7 @@ import type { Storage } from '../storage.js'
 import { taskMessage } from '../task-message.js'
 import type { Tasks } from '../tasks.js'
 import { deviceHandlers } from './storage-devices.js'
+import { doctorHandlers } from './storage-doctor.js'
 import { imageHandlers } from './storage-images.js'
 import { leaseHandlers } from './storage-leases.js'
 import { connectionOf } from './storage-fields.js'
@@ -34,6 +35,7 @@ export function storageService(verbs: StorageVerbs): Handlers<StorageServiceDefi
     ...storageDomainHandlers(verbs),
     ...readHandlers(verbs),
     ...deviceHandlers(verbs),
+    ...doctorHandlers(verbs),
     ...imageHandlers(verbs),
     ...leaseHandlers(verbs)
   }

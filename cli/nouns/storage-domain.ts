@@ -9,6 +9,7 @@ import { integer, parseSize } from '../units.js'
 import { changes } from '../update.js'
 import { finish } from '../wait.js'
 import { addStorageDevice } from './storage-device.js'
+import { addStorageDoctor } from './storage-doctor.js'
 import { runAudit } from './audit.js'
 
 const service = coordinatorServices.storageDomain
@@ -19,6 +20,7 @@ export function addStorageDomain(program: Command): void {
   addReading(noun, storageDomains)
   addCommands(noun)
   addStorageDevice(noun)
+  addStorageDoctor(noun)
 }
 
 function addCreating(noun: Command): void {

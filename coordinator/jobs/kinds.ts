@@ -25,6 +25,7 @@ import { migrateVm, type MigrateVm } from './migrate-vm.js'
 import { restartVm, type RestartVm } from './restart-vm.js'
 import { ensureLease, type EnsureLease } from './ensure-lease.js'
 import type { Jobs, Kinds } from './runner.js'
+import { repairStorageDomain, type RepairStorageDomain } from './repair-storage-domain.js'
 import { createSnapshot, deleteSnapshot, type CreateSnapshot, type DeleteSnapshot } from './snapshot-vm.js'
 import { startVm, type StartVm } from './start-vm.js'
 import { stopVm, type StopVm } from './stop-vm.js'
@@ -69,6 +70,7 @@ export type JobContexts = {
   'storage_domain.deactivate': ServeStorageDomain
   'storage_domain.delete': DeleteStorageDomain
   'storage_domain.change_device': ChangeDevice
+  'storage_domain.repair': RepairStorageDomain
   'host.deactivate': DeactivateHost
   'host.activate': ActivateHost
   'host.join_storage': JoinStorage
@@ -108,6 +110,7 @@ export function kindsOf(world: JobWorld, evacuate: Evacuate, children: ChildJobs
     'storage_domain.deactivate': deactivateStorageDomain(world),
     'storage_domain.delete': deleteStorageDomain(world),
     'storage_domain.change_device': changeDevice(world),
+    'storage_domain.repair': repairStorageDomain(world),
     'host.deactivate': deactivateHost(world, evacuate),
     'host.activate': activateHost(world),
     'host.join_storage': joinStorage(world),

@@ -24,6 +24,7 @@ const words: Record<string, string> = {
   'storage_domain.create': 'created',
   'storage_domain.deactivate': 'put into maintenance',
   'storage_domain.delete': 'deleted',
+  'storage_domain.repair': 'repaired',
   'template.create': 'created',
   'template.delete': 'deleted',
   'vm.create': 'created',

@@ -21,6 +21,7 @@ import { readEtag, readObjectName } from './cluster-fields.js'
 import type { Lists, ListSpec } from './list.js'
 import { storageDomainMessage } from './messages.js'
 import { orderedJob, type Workshop } from './ordered-job.js'
+import { storageDoctor } from './storage-doctor.js'
 import {
   ownerIn,
   runningUsers,
@@ -93,6 +94,7 @@ export function storageDomainService(
       check: fields => ({ ...asked(fields, readChange(fields)), isDryRun: fields.bool('dryRun') }),
       method: async (request, context) => changeDevice(workshop, hosts, request, context)
     }),
+    ...storageDoctor(workshop, hosts),
     getStorageDomain: unary({
       check: fields => fields.idOrName('storageDomainId', 64),
       method: async name => message(resolveId(store.read, 'storageDomain', name))

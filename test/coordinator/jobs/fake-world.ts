@@ -207,6 +207,11 @@ export class FakeWorld {
       host.active.delete(String(storageDomainId))
       this.onStorageDomain(hostId, String(storageDomainId), 'inactive')
     },
+    RepairStorageDomain: (host, { storageDomainId }) => {
+      this.#active(host, String(storageDomainId)).leases.delete('leaked')
+      this.#did('repair', storageDomainId)
+      return { done: 'a leaked lease', failed: '', left: '' }
+    },
     ChangeDevice: (host, { storageDomainId, device, change }) => {
       const domain = this.#active(host, String(storageDomainId))
       const devices = (domain.devices ??= new Set())

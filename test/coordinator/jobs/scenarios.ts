@@ -465,6 +465,18 @@ export const scenarios: Scenario[] = [
     order: () => ({ kind: 'storage_domain.change_device', context: deviceContext('remove') })
   },
   {
+    name: 'what is wrong with a storage domain is repaired',
+    vm: 'none',
+    furnish: ({ world }) => void world.storage.get(ids.domain)?.leases.add('leaked'),
+    order: () => ({
+      kind: 'storage_domain.repair',
+      context: {
+        ...{ storageDomainId: ids.domain, hostId: null, told: {} },
+        repairs: [{ kind: 'removeVmLease', object: ids.vm }]
+      }
+    })
+  },
+  {
     name: 'an empty storage domain is destroyed',
     vm: 'none',
     furnish: house => {
