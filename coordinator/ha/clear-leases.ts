@@ -5,7 +5,7 @@ import { agentServices } from '../../proto/load.js'
 import type { Hosts } from '../jobs/hosts.js'
 import { hosts, type Host } from '../store/hosts.js'
 import type { Store } from '../store/store.js'
-import { hasRenewedSince } from './lease-reading.js'
+import { hasRenewedSince, tellsOfRenewals } from './lease-reading.js'
 import type { LeaseReport, LeaseReports } from './lease-reports.js'
 
 export type LeaseClearingOptions = {
@@ -47,7 +47,8 @@ export class LeaseClearing {
       const due = leases.about(host, now).filter(({ lease }) => lease.state !== 'free')
       // It was switched on, and nobody hears it: its network is still bad, its storage is not.
       if (hasRenewedSince(off, leases.lastRenewal(host))) continue
-      for (const report of due) void this.#clear(host, report, now, stop)
+      for (const report of due.filter(one => tellsOfRenewals(off, one)))
+        void this.#clear(host, report, now, stop)
     }
   }
 

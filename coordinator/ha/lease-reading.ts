@@ -24,6 +24,20 @@ export function hasRenewedSince(offSince: Seconds, lastRenewal: Seconds | null):
   return lastRenewal !== null && lastRenewal > offSince + freshFor
 }
 
+/**
+ * Whether a report can tell that nothing was renewed since a host was off. One whose record was known before is
+ * compared with what it was then; a record that is seen for the first time may be of a host that was switched on
+ * since, unless its reader has watched it for long and saw no renewal.
+ */
+export function tellsOfRenewals(
+  offSince: Seconds,
+  report: Pick<LeaseObservation, 'state' | 'watched' | 'ioTimeout'> & { knownSince: Seconds | null }
+): boolean {
+  const { state, watched, ioTimeout, knownSince } = report
+  const isWatchedInVain = (state === 'failing' || state === 'expired') && watched >= 3 * ioTimeout + 5
+  return isWatchedInVain || (knownSince !== null && knownSince <= offSince)
+}
+
 const mostAliveFirst = ['live', 'failing', 'expired', 'free'] as const
 
 /**

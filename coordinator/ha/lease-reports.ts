@@ -4,7 +4,11 @@ import { hostViews, storageDomains, type HostLease } from '../store/storage-doma
 import type { Store } from '../store/store.js'
 import type { LeaseObservation } from './lease-reading.js'
 
-export type LeaseReport = LeaseObservation & { lease: HostLease }
+export type LeaseReport = LeaseObservation & {
+  lease: HostLease
+  /** When this reader's record of it was first seen, in this life of the coordinator. */
+  knownSince: Seconds
+}
 
 /**
  * What the hosts report of each other's records in lockspaces. A report's age is measured here, from the
@@ -15,7 +19,7 @@ export class LeaseReports {
   readonly #isHeard: (hostId: string) => boolean
   readonly #seen = new Map<string, { report: string; at: Seconds }>()
   /** By storage domain and number in the lockspace: the last time stamp, and when it was seen to change. */
-  readonly #renewals = new Map<string, { stamp: string; changed: Seconds | null }>()
+  readonly #renewals = new Map<string, { stamp: string; changed: Seconds | null; since: Seconds }>()
 
   constructor(store: Store, isHeard: (hostId: string) => boolean) {
     this.#store = store
@@ -32,7 +36,11 @@ export class LeaseReports {
         return view.leases.flatMap(lease => {
           if (lease.sanlockHostId !== host.sanlockHostId || lease.hostName !== host.hardwareId) return []
           if (lease.state === 'unspecified') return []
-          this.#noteRenewal(`${domain.id}/${view.hostId}/${lease.sanlockHostId}`, lease, now)
+          const knownSince = this.#noteRenewal(
+            `${domain.id}/${view.hostId}/${lease.sanlockHostId}`,
+            lease,
+            now
+          )
           return [
             {
               readerHostId: view.hostId,
@@ -41,7 +49,8 @@ export class LeaseReports {
               watched: seconds(lease.watchedSeconds),
               ioTimeout: seconds(domain.ioTimeoutSeconds),
               age,
-              lease
+              lease,
+              knownSince
             }
           ]
         })
@@ -59,13 +68,15 @@ export class LeaseReports {
     return last
   }
 
-  #noteRenewal(key: string, { generation, timestamp, state }: HostLease, now: Seconds): void {
+  #noteRenewal(key: string, { generation, timestamp, state }: HostLease, now: Seconds): Seconds {
     const stamp = `${generation}/${timestamp}`
     const known = this.#renewals.get(key)
-    if (known?.stamp === stamp) return
+    if (known?.stamp === stamp) return known.since
     // The first sight is no renewal, and neither is a record that was freed.
     const changed = known === undefined || state === 'free' ? null : now
-    this.#renewals.set(key, { stamp, changed })
+    const since = known?.since ?? now
+    this.#renewals.set(key, { stamp, changed, since })
+    return since
   }
 
   #ageOf(key: string, report: string, now: Seconds): Seconds {

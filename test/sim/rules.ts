@@ -1,7 +1,7 @@
 import { throwIfStale, throwIfStaleEpoch, throwIfStaleWelcome } from '../../agent/gate.js'
 import { decide } from '../../coordinator/ha/decide.js'
 import { readPowerRound, switchPower } from '../../coordinator/ha/fencing/power.js'
-import { hasRenewedSince, readLease } from '../../coordinator/ha/lease-reading.js'
+import { hasRenewedSince, readLease, tellsOfRenewals } from '../../coordinator/ha/lease-reading.js'
 import { orphansOf } from '../../coordinator/ha/orphans.js'
 import { noteRound } from '../../coordinator/ha/power-reading.js'
 import { decideRestarts } from '../../coordinator/ha/restart-policy.js'
@@ -21,6 +21,7 @@ export type Rules = {
   decideRestarts: typeof decideRestarts
   readLease: typeof readLease
   hasRenewedSince: typeof hasRenewedSince
+  tellsOfRenewals: typeof tellsOfRenewals
   readPowerRound: typeof readPowerRound
   switchPower: typeof switchPower
   judge: typeof judge
@@ -74,7 +75,7 @@ export type Rules = {
 export const production: Rules = {
   ...{ decide, noteRound, decideRestarts, readLease, hasRenewedSince, readPowerRound, switchPower },
   ...{ judge, ownerOf, orphansOf, nextLeaving, stuckOf, nextUpgrades },
-  ...{ missedHosts, upgradeOrder, problemAfter },
+  ...{ tellsOfRenewals, missedHosts, upgradeOrder, problemAfter },
   ...{ throwIfStale, throwIfStaleEpoch, throwIfStaleWelcome },
   ...{ acquiresLease: true, awaitsLease: true, clearingCompares: true, clearsOnlyAfterPower: true },
   ...{ replyProvesNothing: true, takesStartsBack: true, remembersRequests: true, remembersEpoch: true },

@@ -1,6 +1,11 @@
 import t from 'tap'
 import { seconds } from '../../../common/units.js'
-import { hasRenewedSince, readLease, type LeaseObservation } from '../../../coordinator/ha/lease-reading.js'
+import {
+  hasRenewedSince,
+  readLease,
+  tellsOfRenewals,
+  type LeaseObservation
+} from '../../../coordinator/ha/lease-reading.js'
 import {
   noteRound,
   nothingRead,
@@ -33,6 +38,20 @@ const leases: Array<[why: string, seen: LeaseObservation[], expected: string]> =
 for (const [why, observations, expected] of leases) {
   t.test(`a lease is ${expected} when ${why}`, async t => {
     t.equal(readLease(observations), expected)
+  })
+}
+
+const tellers: Array<[why: string, seen: LeaseObservation, knownSince: number | null, expected: boolean]> = [
+  ['its record was known before the host was off', seen('live', { watched: seconds(1) }), 100, true],
+  ['its record is seen for the first time', seen('live'), 101, false],
+  ['nothing is known of it', seen('live'), null, false],
+  ['it is new, and has watched for long in vain', seen('failing'), 101, true],
+  ['it is new, and has not watched for long', seen('failing', { watched: seconds(34) }), 101, false]
+]
+for (const [why, report, since, expected] of tellers) {
+  t.test(`a report ${expected ? 'tells' : 'does not tell'} of renewals when ${why}`, async t => {
+    const knownSince = since === null ? null : seconds(since)
+    t.equal(tellsOfRenewals(seconds(100), { ...report, knownSince }), expected)
   })
 }
 

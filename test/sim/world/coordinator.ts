@@ -47,7 +47,7 @@ export class SimCoordinator implements HaWorld {
   readonly ready = new Map<string, number>()
   /** What was last heard of a host. */
   readonly heardChanges = new Map<string, number>()
-  readonly #renewals = new Map<string, { stamp: number; changed: number | null }>()
+  readonly #renewals = new Map<string, { stamp: number; changed: number | null; since: number }>()
   isCut = false
 
   constructor(name: string, world: SimWorld, records: Records) {
@@ -163,6 +163,7 @@ export class SimCoordinator implements HaWorld {
     const heard = this.hears(host)
     const now = seconds(this.world.now)
     const { power = 'none', hasKdump = false, canSoftFence = false, hasReservations = false } = host.spec
+    if (heard) this.#noteHeard(host.id)
     const seenLease = heard ? livesOn : this.#leaseOf(host)
     return {
       hostId: row.id,
@@ -198,10 +199,25 @@ export class SimCoordinator implements HaWorld {
     return { lease: world.rules.readLease(opinions), lastRenewal: this.lastRenewal(host.id) }
   }
 
+  /** Its record is known before it is needed. */
+  #noteHeard(hostId: string): void {
+    const record = this.#readers.length > 1 ? this.world.sanlock.records.get(hostId) : undefined
+    if (record) this.#noteRenewal(hostId, record.lastRenewal, record.isFree)
+  }
+
   /** When a renewal of its lease was last seen in this life. */
   lastRenewal = (hostId: string): Seconds | null => {
     const changed = this.#renewals.get(hostId)?.changed ?? null
     return changed === null ? null : seconds(changed)
+  }
+
+  /** As clear-leases.ts sees it: what a reader says now, and since when it is known. */
+  leaseReport(hostId: string): (LeaseObservation & { knownSince: Seconds | null }) | null {
+    const known = this.#renewals.get(hostId)
+    const record = this.world.sanlock.records.get(hostId)
+    const reader = this.#readers.find(({ id }) => id !== hostId)
+    if (!record || !reader) return null
+    return { ...this.#opinion(reader, record), knownSince: known ? seconds(known.since) : null }
   }
 
   #opinion(reader: Machine, record: { lastRenewal: number; isFree: boolean }): LeaseObservation {
@@ -219,7 +235,7 @@ export class SimCoordinator implements HaWorld {
     const known = this.#renewals.get(hostId)
     if (known?.stamp === stamp) return
     const changed = known === undefined || isFree ? null : this.world.now
-    this.#renewals.set(hostId, { stamp, changed })
+    this.#renewals.set(hostId, { stamp, changed, since: known?.since ?? this.world.now })
   }
 
   commit(decisions: HostDecision[]): void {

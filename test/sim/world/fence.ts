@@ -173,6 +173,8 @@ export function clearLeases(coordinator: SimCoordinator): void {
     const off = row.proof === 'power_off' ? offSince(row.id) : null
     if (off !== null && world.rules.hasRenewedSince(off, coordinator.lastRenewal(row.id))) continue
     if (off === null && world.rules.clearsOnlyAfterPower) continue
+    const report = coordinator.leaseReport(row.id)
+    if (off !== null && (!report || !world.rules.tellsOfRenewals(off, report))) continue
     const record = world.sanlock.records.get(row.id)
     if (!record || record.isFree || !canClear(coordinator, row.id)) continue
     const { generation, lastRenewal } = record
