@@ -209,7 +209,7 @@ function defaultProgram(): string[] {
   return [process.execPath, ...flags, path]
 }
 
-const passedOn = ['NODE_ENV', 'DROVER_CRASHPOINTS', 'DROVER_CRASHPOINTS_LOG', 'LVM_SYSTEM_DIR']
+const passedOn = ['NODE_ENV', 'DROVER_CRASHPOINTS', 'DROVER_CRASHPOINTS_LOG']
 
 function environment(): Record<string, string> {
   const values: Record<string, string> = {

@@ -17,6 +17,7 @@ import { isSpecialVolume } from './format/leases-layout.js'
 import { Lvm } from './lvm.js'
 import type { LvmCommand } from './lvm-args.js'
 import { type GroupReading, LvmReader } from './lvm-reader.js'
+import { lvmSettings } from './lvm-settings.js'
 
 // The VG of a block storage domain on this host: what LVM's metadata says, what is active, and the commands that
 // change either.
@@ -65,7 +66,8 @@ export class BlockGroup {
   static async on(vg: string, devices: readonly string[], runDirectory: string, tools: GroupTools) {
     const { run, log, owner } = tools
     const hasDriver = await hasDeviceMapper()
-    const lvm = new Lvm({ devices, hasDriver, run, log })
+    const settings = await lvmSettings(runDirectory)
+    const lvm = new Lvm({ devices, hasDriver, settings, run, log })
     const reader = new LvmReader(vg, await Promise.all(devices.map(realDevice)))
     const activator = hasDriver
       ? new DeviceMapperActivator(vg, lvm, run)
@@ -114,18 +116,29 @@ export class BlockGroup {
 
   /** Changes LVM's metadata: only as manager, and only while all of the VG is there. */
   async change(command: LvmCommand, signal: AbortSignal): Promise<void> {
+    await this.#throwUnlessFit([command])
+    await this.#alter(() => this.#lvm.change(command, signal))
+  }
+
+  /** Several changes by one LVM. What was done is to be read. */
+  async changeAll(commands: readonly LvmCommand[], signal: AbortSignal): Promise<void> {
+    await this.#throwUnlessFit(commands)
+    await this.#alter(() => this.#lvm.changeAll(this.vg, commands, signal))
+  }
+
+  async #throwUnlessFit(commands: readonly LvmCommand[]): Promise<void> {
     if (!this.mayChange()) {
       throw new Fault('WRONG_STATE', `this host is not the manager of storage domain ${this.vg}`)
     }
     const group = await this.find()
-    if (group !== null) throwIfUnfit(this.vg, group)
-    if (group !== null && command.kind !== 'movePv') throwIfMoving(this.vg, group)
-    await this.#alter(command, signal)
+    if (group === null) return
+    throwIfUnfit(this.vg, group)
+    if (commands.some(({ kind }) => kind !== 'movePv')) throwIfMoving(this.vg, group)
   }
 
-  async #alter(command: LvmCommand, signal: AbortSignal): Promise<void> {
+  async #alter(change: () => Promise<void>): Promise<void> {
     try {
-      await this.#lvm.change(command, signal)
+      await change()
     } finally {
       this.#changes++
       this.#looked = { at: -Infinity, tenure: -1 }
@@ -134,7 +147,7 @@ export class BlockGroup {
 
   /** For a VG that does not exist yet, or is no storage domain any more. */
   async changeUnchecked(command: LvmCommand, signal: AbortSignal): Promise<void> {
-    await this.#alter(command, signal)
+    await this.#alter(() => this.#lvm.change(command, signal))
     this.#reader.forget()
   }
 

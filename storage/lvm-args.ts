@@ -28,8 +28,8 @@ export type LvmCommand =
   | { kind: 'reduceVg'; vg: string; pvs: string[] }
   | { kind: 'removePvs'; pvs: string[] }
 
-/** `driver: false` changes metadata only, on machines without device-mapper. */
-export type LvmOptions = { devices: readonly string[]; config?: string; driver?: boolean }
+/** `driver: false` changes metadata only, on machines without device-mapper. Null: a file has it all. */
+export type LvmOptions = { devices: readonly string[] | null; config?: string | null; driver?: boolean }
 
 const configText = (lvmpolld: 0 | 1) =>
   'devices {  preferred_names=["^/dev/mapper/"]  ignore_suspended_devices=1  write_cache_state=0' +
@@ -59,9 +59,11 @@ const report = ['--noheadings', '--units', 'b', '--nosuffix', '--separator', '|'
 /** The whole argument vector, the program's name first. */
 export function lvmArguments(command: LvmCommand, options: LvmOptions): string[] {
   const [verb, ...rest] = verbAndOperands(command)
-  const config = options.config ?? (command.kind === 'movePv' ? lvmConfigWithoutPolld : lvmConfig)
-  const devices = [...options.devices].sort().join(',')
-  return ['lvm', verb, ...withoutDriver(command, options), '--devices', devices, '--config', config, ...rest]
+  const standard = command.kind === 'movePv' ? lvmConfigWithoutPolld : lvmConfig
+  const { config = standard } = options
+  const given = config === null ? [] : ['--config', config]
+  const devices = options.devices === null ? [] : ['--devices', [...options.devices].sort().join(',')]
+  return ['lvm', verb, ...withoutDriver(command, options), ...devices, ...given, ...rest]
 }
 
 /** `--driverloaded` may stand only once in a command line. */

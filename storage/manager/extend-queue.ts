@@ -9,8 +9,8 @@ type Entry = {
   waiters: Array<{ to: Bytes; done: (volume: ExtendedVolume) => void; fail: (error: unknown) => void }>
 }
 
-/** So few at a time that the first of many does not wait for the last. */
-const batchSize = 8
+/** One LVM does so many: its start is the dear part, but the first must not wait long for the last. */
+const batchSize = 64
 
 /**
  * Where requests of all ways meet: this host's own, those over the network, those in the mailbox. There is one
