@@ -129,6 +129,19 @@ export class Storage {
     }
   }
 
+  /** From format V4 to V5, or what that would change. Only of what is not connected: it could not be, with V4. */
+  async convert(id: string, connection: StorageConnection, isApplied: boolean, signal: AbortSignal) {
+    const { connections, workers } = this.#options
+    if (connections.attached.has(id))
+      throw new Fault('WRONG_STATE', `storage domain ${id} is connected: it has format 5`)
+    const place = await connections.connect(connection, signal)
+    try {
+      return await workers.askOnce({ storageDomainId: id, ...place }, 'convert', { isApplied }, signal)
+    } finally {
+      await connections.disconnect(connection, never)
+    }
+  }
+
   async connect(id: string, connection: StorageConnection, signal: AbortSignal): Promise<void> {
     const { connections, workers } = this.#options
     connections.throwIfForbidden(connection)

@@ -77,9 +77,11 @@ export class BlockStorageDomain implements StorageDomain {
       geometry,
       ioTimeout,
       metadata: async () => parseStorageDomainMetadata(readMetadataTags((await group.read()).tags)),
-      change: async (changes, point) => {
+      change: async (changes, point, removed = []) => {
         const { tags } = await group.read()
-        const { remove, add } = metadataTagChange(tags, withChanges(readMetadataTags(tags), changes))
+        const pairs = withChanges(readMetadataTags(tags), changes)
+        for (const key of removed) pairs.delete(key)
+        const { remove, add } = metadataTagChange(tags, pairs)
         await crashpoint(`${point}/tags`)
         if (remove.length + add.length === 0) return
         await group.change({ kind: 'changeVgTags', vg: group.vg, remove, add }, never)
@@ -89,11 +91,17 @@ export class BlockStorageDomain implements StorageDomain {
     group.mayChange = () => sanlock.mode === 'direct' || this.manager.isHeld
   }
 
-  static async open(id: string, devices: readonly string[], tools: Tools): Promise<BlockStorageDomain> {
+  /** `versions`: 4 as well only to convert it. */
+  static async open(
+    id: string,
+    devices: readonly string[],
+    tools: Tools,
+    versions = [5]
+  ): Promise<BlockStorageDomain> {
     const group = await BlockGroup.on(id, devices, tools.runDirectory, tools)
     const pairs = pairsOf(id, await group.find())
     const metadata = parseStorageDomainMetadata(pairs)
-    throwIfUnusable(metadata, id)
+    throwIfUnusable(metadata, id, versions)
     if (metadata.sectorSize !== 512) {
       throw new Fault('UNSUPPORTED', `block storage domain ${id} has sectors of ${metadata.sectorSize} bytes`)
     }

@@ -48,6 +48,8 @@ export class FileStorageDomain implements StorageDomain {
   readonly health: Health
   readonly layout: FileLayout
   readonly manager: ManagerLease
+  /** Whom new files belong to. */
+  readonly owner: Owner
 
   private constructor(layout: FileLayout, metadata: StorageDomainMetadata, ioTimeout: Seconds, tools: Tools) {
     const { storageDomainId: id, kind, sectorSize, alignment } = metadata
@@ -60,6 +62,7 @@ export class FileStorageDomain implements StorageDomain {
       offset: managerLeaseOffset(alignment)
     }
     this.layout = layout
+    this.owner = tools.owner
     this.manager = new ManagerLease(tools.sanlock, sdm, tools.clock, tools.log)
     this.volumes = new FileVolumes(layout, tools.owner, shared, tools.run)
     this.leases = new StorageLeases(
@@ -81,16 +84,20 @@ export class FileStorageDomain implements StorageDomain {
       geometry,
       ioTimeout,
       metadata: async () => parseStorageDomainMetadata(await readPairs(layout)),
-      change: async (changes, point) =>
-        writePairs(layout, withChanges(await readPairs(layout), changes), tools.owner, point)
+      change: async (changes, point, removed = []) => {
+        const pairs = withChanges(await readPairs(layout), changes)
+        for (const key of removed) pairs.delete(key)
+        await writePairs(layout, pairs, tools.owner, point)
+      }
     }
   }
 
-  static async open(directory: string, tools: Tools): Promise<FileStorageDomain> {
+  /** `versions`: 4 as well only to convert it. */
+  static async open(directory: string, tools: Tools, versions = [5]): Promise<FileStorageDomain> {
     const layout = fileLayout(directory)
     const pairs = await readPairs(layout)
     const metadata = parseStorageDomainMetadata(pairs)
-    throwIfUnusable(metadata, basename(directory))
+    throwIfUnusable(metadata, basename(directory), versions)
     return new FileStorageDomain(layout, metadata, ioTimeoutIn(pairs), tools)
   }
 }
@@ -107,12 +114,13 @@ function leasePlaces({ ids, leases, xleases, lease }: FileLayout): LeasePlaces {
 
 export function throwIfUnusable(
   { storageDomainId, version, class: kind }: StorageDomainMetadata,
-  name: string
+  name: string,
+  versions: readonly number[]
 ): void {
   if (storageDomainId !== name || !isUuid(name)) {
     throw new Fault('CORRUPT', `storage domain ${name} holds metadata of ${storageDomainId}`)
   }
-  if (version !== 5) {
+  if (!versions.includes(version)) {
     throw new Fault('WRONG_STATE', `storage domain ${name} has format ${version}; 5 can be used`, {
       facts: { version: String(version) }
     })

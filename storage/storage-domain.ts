@@ -24,7 +24,8 @@ export type Identity = {
   readonly geometry: Geometry
   readonly ioTimeout: Seconds
   metadata(): Promise<StorageDomainMetadata>
-  change(changes: Partial<StorageDomainMetadata>, point: string): Promise<void>
+  /** `removed`: keys of older formats that go with it. */
+  change(changes: Partial<StorageDomainMetadata>, point: string, removed?: readonly string[]): Promise<void>
 }
 
 export type NewVolume = Place & {

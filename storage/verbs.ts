@@ -1,6 +1,7 @@
 import { type Bytes, seconds, type Seconds } from '../common/units.js'
 import type { AuditFinding } from './audit-storage-domain.js'
 import type { ClearHostLease } from './clear-host-lease.js'
+import type { Conversion } from './convert-storage-domain.js'
 import type { BeginCopy, CopyPlan, CopySource, CopyTarget } from './copy-image.js'
 import type { CreateBlockStorageDomain } from './create-block-storage-domain.js'
 import type { CreateStorageDomain } from './create-storage-domain.js'
@@ -54,6 +55,8 @@ export type VerbTable = {
   planDevice: { arguments: { device: string; change: DeviceChange }; result: DevicePlan }
   /** Its devices from now on, which may be more than its physical volumes. */
   useDevices: { arguments: { devices: string[] }; result: null }
+  /** From format V4 to V5, or what that would change. */
+  convert: { arguments: { isApplied: boolean }; result: Conversion }
   describe: { arguments: object; result: Description }
   attach: { arguments: { dataCenterId: string }; result: null }
   detach: { arguments: object; result: null }
@@ -131,6 +134,7 @@ export const verbs: Record<Verb, VerbPolicy> = {
   removeDevice: { lane: 'bulk', limit: seconds(7 * 24 * 3600) },
   planDevice: { lane: 'metadata', limit: seconds(60) },
   useDevices: { lane: 'metadata', limit: seconds(60) },
+  convert: long,
   describe: { lane: 'metadata', limit: seconds(30) },
   attach: patient,
   detach: patient,

@@ -5,6 +5,7 @@ import { auditStorageDomain } from './audit-storage-domain.js'
 import { BlockGroup } from './block-group.js'
 import { BlockStorageDomain } from './block-storage-domain.js'
 import { clearHostLease } from './clear-host-lease.js'
+import { convertStorageDomain } from './convert-storage-domain.js'
 import { beginCopy, copySource, copySourceEnd, finishCopy } from './copy-image.js'
 import { createBlockStorageDomain } from './create-block-storage-domain.js'
 import { discoverOnDevices } from './discover-on-devices.js'
@@ -90,6 +91,8 @@ export class WorkerService {
       this.#settings = { ...this.#settings, devices }
       return null
     },
+    convert: ({ isApplied }, signal) =>
+      convertStorageDomain(() => this.#openIt(this.#id, [4, 5]), isApplied, this.#tools, signal),
     describe: () => this.#describe(),
     attach: async ({ dataCenterId }, signal) => {
       await attachStorageDomain(await this.#open(), dataCenterId, this.#tools.clock, signal)
@@ -219,10 +222,7 @@ export class WorkerService {
   }
 
   async #open(): Promise<StorageDomain> {
-    if (this.#settings.storageDomainId === null) {
-      throw new Fault('WRONG_STATE', 'this worker only looks for storage domains')
-    }
-    this.#opening ??= this.#openIt(this.#settings.storageDomainId)
+    this.#opening ??= this.#openIt(this.#id)
     try {
       return await this.#opening
     } catch (error) {
@@ -231,11 +231,17 @@ export class WorkerService {
     }
   }
 
-  async #openIt(id: string): Promise<StorageDomain> {
+  async #openIt(id: string, versions?: number[]): Promise<FileStorageDomain | BlockStorageDomain> {
     const { devices } = this.#settings
     return devices === undefined
-      ? FileStorageDomain.open(this.#directory, this.#tools)
-      : BlockStorageDomain.open(id, devices, this.#tools)
+      ? FileStorageDomain.open(this.#directory, this.#tools, versions)
+      : BlockStorageDomain.open(id, devices, this.#tools, versions)
+  }
+
+  get #id(): string {
+    const { storageDomainId } = this.#settings
+    if (storageDomainId !== null) return storageDomainId
+    throw new Fault('WRONG_STATE', 'this worker only looks for storage domains')
   }
 
   /** What no host id protects is not kept open: another host may change or remove it meanwhile. */

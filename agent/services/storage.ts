@@ -10,6 +10,7 @@ import type { LeaseTasks } from '../lease-tasks.js'
 import type { Storage } from '../storage.js'
 import { taskMessage } from '../task-message.js'
 import type { Tasks } from '../tasks.js'
+import { conversionHandlers } from './storage-conversion.js'
 import { deviceHandlers } from './storage-devices.js'
 import { doctorHandlers } from './storage-doctor.js'
 import { imageHandlers } from './storage-images.js'
@@ -34,6 +35,7 @@ export function storageService(verbs: StorageVerbs): Handlers<StorageServiceDefi
   return {
     ...storageDomainHandlers(verbs),
     ...readHandlers(verbs),
+    ...conversionHandlers(verbs),
     ...deviceHandlers(verbs),
     ...doctorHandlers(verbs),
     ...imageHandlers(verbs),

@@ -51,12 +51,19 @@ function addCreating(noun: Command): void {
         await finish(session, job, () => `created storage domain ${name}`)
       })
     )
-  type Adopt = ConnectionOptions & { host?: string; name?: string; id?: string; dryRun?: boolean }
+  type Adopt = ConnectionOptions & {
+    host?: string
+    name?: string
+    id?: string
+    dryRun?: boolean
+    convert?: boolean
+  }
   addConnectionOptions(noun.command('adopt'))
     .option('--name <NAME>', 'its name (default: that of its metadata)')
     .option('--host <HOST>', 'host that looks')
     .option('--id <UUID>', 'which one, if there are several at that place')
     .option('--dry-run', 'only say what would happen')
+    .option('--convert', 'bring one of format V4 to V5 first, in place')
     .description('Take an existing storage domain (oVirt V5) into service where it lies. Nothing is copied.')
     .action(
       withSession(async (session, options: Adopt) => {
@@ -65,7 +72,8 @@ function addCreating(noun: Command): void {
           storageDomain: { name: options.name ?? '', connection: connectionOf(options) },
           hostId: await optionalIdOf(session, hosts, options.host),
           storageDomainId: options.id ?? '',
-          dryRun: options.dryRun ?? false
+          dryRun: options.dryRun ?? false,
+          convert: options.convert ?? false
         }
         const job = await session.call(service.AdoptStorageDomain, request)
         await finish(session, job, ({ result }) =>

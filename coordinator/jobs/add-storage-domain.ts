@@ -27,6 +27,8 @@ export type AddStorageDomain = {
 export type AdoptStorageDomain = AddStorageDomain & {
   connection: StorageConnection
   disks: FoundDisk[]
+  /** It has format V4 and is brought to V5 first. */
+  isConverted?: boolean
 }
 
 const { storage } = agentServices
@@ -46,6 +48,7 @@ export function adoptStorageDomain(world: JobWorld): JobTable<AdoptStorageDomain
     kind: 'storage_domain.adopt',
     steps: [
       reserve(),
+      convert(world),
       connect(world),
       attach(world),
       chooseHosts(),
@@ -91,6 +94,21 @@ function create<C extends AddStorageDomain>({ hosts, store }: JobWorld): Step<C,
         performTask(hosts, act, hostId, storage.DisconnectStorageDomain, request, 'disconnect')
       )
     }
+  }
+}
+
+/** For good: nothing of V4 would be won by going back, and V5 is what oVirt uses too. */
+function convert({ hosts }: JobWorld): Step<AdoptStorageDomain, Tx> {
+  return {
+    name: 'convert',
+    host: ({ hostId }) => hostId,
+    run: async act => {
+      const { storageDomainId, hostId, connection, isConverted = false } = act.context
+      if (!isConverted) return
+      const request = { storageDomainId, connection: wireConnection(connection) }
+      await performTask(hosts, act, hostId, storage.ConvertStorageDomain, request)
+    },
+    undo: async act => endTasks(hosts, act, act.context.hostId)
   }
 }
 

@@ -26,8 +26,11 @@ export function readAdoption(fields: Fields) {
     hostId: fields.optionalUuid('hostId'),
     storageDomainId: fields.optionalUuid('storageDomainId')
   }
-  return { ...wanted, ...ids }
+  return { ...wanted, ...ids, convert: fields.bool('convert') }
 }
+
+/** oVirt's format before V5, which can be brought to it. */
+const oldVersion = 4
 
 type Adoption = ReturnType<typeof readAdoption>
 type Request = { requestId: string; content: Adoption; isDryRun: boolean }
@@ -57,7 +60,9 @@ export async function adoptStorageDomain(
   )
   const found = theOne(storageDomains, content.storageDomainId)
   const name = content.name ?? nameOf(found)
-  const obstacle = obstacleTo(store.read, found, name)
+  const isOld = content.convert && found.metadata?.version === oldVersion
+  const conversion = isOld ? await planConversion() : null
+  const obstacle = obstacleTo(store.read, found, name, isOld) ?? (conversion?.obstacle || null)
   if (isDryRun) return report(found, name, obstacle)
   if (obstacle) throw new Fault('WRONG_STATE', obstacle, { facts: { storageDomain: found.storageDomainId } })
 
@@ -70,17 +75,26 @@ export async function adoptStorageDomain(
       ...{ criticalBytes: 0, metadataJson: JSON.stringify(metadata), created: clock.wall() }
     })
     return jobs.create(tx, 'storage_domain.adopt', {
-      context: { storageDomainId: id, hostId, hostIds: [], connection: content.connection, disks: [] },
+      context: {
+        ...{ storageDomainId: id, hostId, hostIds: [], connection: content.connection, disks: [] },
+        isConverted: isOld
+      },
       objects: { storageDomain: id, host: hostId },
       claims: [{ type: 'storageDomain', id, mode: 'change' }],
       ...who
     })
   })
 
+  async function planConversion() {
+    const request = { storageDomainId: found.storageDomainId, connection }
+    return hosts.call(hostId, agentServices.storage.PlanConversion, request, context.signal)
+  }
+
   function report(state: StorageDomainState__Output, wanted: string, why: string | null) {
     const result = {
       ...{ storage_domain_id: state.storageDomainId, name: wanted },
-      metadata: JSON.stringify(state.metadata)
+      metadata: JSON.stringify(state.metadata),
+      changes: conversion?.changes.join('\n') ?? ''
     }
     const objects = { storageDomain: state.storageDomainId, host: hostId }
     const planned = { kind: 'storage_domain.adopt', objects, obstacle: why, result, requestId }
@@ -122,10 +136,14 @@ function nameOf({ metadata, storageDomainId }: StorageDomainState__Output): stri
 function obstacleTo(
   reader: Reader,
   { storageDomainId, metadata, hostLeases }: StorageDomainState__Output,
-  name: string
+  name: string,
+  isConverted: boolean
 ): string | null {
   if (!metadata) return 'its metadata cannot be read'
-  if (metadata.version !== 5) return `it has format version ${metadata.version}; only 5 can be used`
+  if (metadata.version === oldVersion && !isConverted)
+    return 'it has format version 4: say that it is to be converted'
+  if (metadata.version !== 5 && !isConverted)
+    return `it has format version ${metadata.version}; only 5 can be used`
   const known = storageDomainOrNull(reader, storageDomainId)
   if (known) return `this installation has it already, as ${known.name}`
   const alive = (hostLeases ?? []).find(({ state }) => state === 'HOST_LEASE_STATE_LIVE')
