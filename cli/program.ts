@@ -4,6 +4,7 @@ import { addCompletion } from './completion.js'
 import { exitCodes, exitCodeTexts } from './exit-codes.js'
 import { addGrpc } from './grpc/command.js'
 import { addAffinityGroup } from './nouns/affinity-group.js'
+import { addQosProfile } from './nouns/qos-profile.js'
 import { addAudit } from './nouns/audit.js'
 import { addCluster } from './nouns/cluster.js'
 import { addCoordinator } from './nouns/coordinator.js'
@@ -58,6 +59,7 @@ export function buildProgram(): Command {
     addCluster,
     addPolicy,
     addAffinityGroup,
+    addQosProfile,
     addQuota,
     addStorageDomain
   ])

@@ -1,4 +1,6 @@
 import { coordinatorServices as services } from '../proto/load.js'
+import type { QosProfile__Output as QosProfile } from '../proto/generated/types/drover/v1/QosProfile.js'
+import type { ListQosProfilesResponse__Output as QosProfiles } from '../proto/generated/types/drover/v1/ListQosProfilesResponse.js'
 import type { AffinityGroup__Output as AffinityGroup } from '../proto/generated/types/drover/v1/AffinityGroup.js'
 import type { Cluster__Output as Cluster } from '../proto/generated/types/drover/v1/Cluster.js'
 import type { Disk__Output as Disk } from '../proto/generated/types/drover/v1/Disk.js'
@@ -103,6 +105,38 @@ export const affinityGroups: Resource<AffinityGroup, AffinityGroups> = {
     ['BROKEN', group => String(group.broken.length || '')],
     ['ID', group => group.affinityGroupId]
   ]
+}
+
+export const qosProfiles: Resource<QosProfile, QosProfiles> = {
+  noun: 'qos-profile',
+  plural: 'QoS profiles',
+  list: services.qosProfile.ListQosProfiles,
+  items: page => page.qosProfiles,
+  get: (session, qosProfileId) => session.call(services.qosProfile.GetQosProfile, { qosProfileId }),
+  id: profile => profile.qosProfileId,
+  name: profile => profile.name,
+  filterFields: 'name, kind',
+  orderFields: 'name, created',
+  columns: [
+    ['NAME', profile => profile.name],
+    ['KIND', profile => profile.limits ?? ''],
+    ['LIMITS', profile => limitsText(profile)],
+    ['VMS', profile => String(profile.vmCount)],
+    ['ID', profile => profile.qosProfileId]
+  ]
+}
+
+/** What is limited, by the names of the contract. */
+function limitsText({ cpu, disk, network }: QosProfile): string {
+  const given = Object.entries({ ...cpu, ...disk }).filter(([, value]) => Number(value) > 0)
+  const ways = [
+    ['in', network?.inbound],
+    ['out', network?.outbound]
+  ] as const
+  return [
+    ...given.map(([name, value]) => `${name} ${value}`),
+    ...ways.flatMap(([name, way]) => (way ? [`${name} ${way.averageKibSec} KiB/s`] : []))
+  ].join(', ')
 }
 
 const ruleText = (rule: string, isEnforcing: boolean) => {

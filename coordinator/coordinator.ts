@@ -107,7 +107,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   const { jobs, hostStorage } = registerJobs({
     ...{ store, hosts: agents, power, loads: measured, clock, log, epoch: leadership.epoch }
   })
-  const ha = new Ha({ store, clock, log, jobs, hosts: agents, power, isHeard })
+  const ha = new Ha({ store, loads: measured, clock, log, jobs, hosts: agents, power, isHeard })
 
   const trail = new AuditTrail(store, clock, log)
   const mutations = new Mutations(store, clock, trail)

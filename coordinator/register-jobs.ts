@@ -26,13 +26,13 @@ export type RegisterOptions = {
 export function registerJobs(options: RegisterOptions): { jobs: AllJobs; hostStorage: HostStorage } {
   const { store, hosts, power, loads, clock, log, epoch } = options
   const evacuate: Evacuate = {
-    order: (vmId, id, actor) => {
+    order: (vmId, id, actor, preferredHostId) => {
       store.transaction(tx =>
         orderMigration(
           { jobs },
           tx,
           loads,
-          { vmId, hostId: null, bandwidth: 0 },
+          { vmId, hostId: null, bandwidth: 0, preferredHostId, mayRelax: true },
           { id, actor, requestId: '' }
         )
       )

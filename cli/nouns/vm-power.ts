@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { Fault } from '../../common/fault.js'
 import { coordinatorServices } from '../../proto/load.js'
 import { json, type Out } from '../print.js'
 import { idOf, optionalIdOf } from '../resource.js'
@@ -36,6 +37,24 @@ export function addRunning(noun: Command): void {
           job,
           ({ objects }) => `started VM ${vm}${objects['host'] ? ` on host ${objects['host']}` : ''}`
         )
+      })
+    )
+  noun
+    .command('start-all')
+    .argument('<VMS...>', 'ids or names')
+    .description('Start many VMs: hosts are looked for together, and VMs that others need go first.')
+    .action(
+      withSession(async (session, names: string[]) => {
+        const request = { requestId: session.requestId(), vmIds: names }
+        const answer = await session.call(service.StartVms, request)
+        if (session.options.json) return session.out.print(json(answer))
+        for (const { vmName, jobId, problem } of answer.starts)
+          session.out.print(
+            jobId === '' ? `VM ${vmName} was not started: ${problem}` : `VM ${vmName}: job ${jobId}`
+          )
+        const failed = answer.starts.filter(({ jobId }) => jobId === '').length
+        if (failed > 0)
+          throw new Fault('WRONG_STATE', `${failed} of ${answer.starts.length} VMs were not started`)
       })
     )
   noun

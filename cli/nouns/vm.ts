@@ -22,6 +22,7 @@ type Shape = {
   firmware?: keyof typeof firmwares
   ha?: boolean
   haPriority?: number
+  needs?: string[] | false
 }
 type Create = Shape & {
   cluster: string
@@ -96,6 +97,7 @@ async function creation(session: Session, name: string, options: Create) {
       clusterId: await idOf(session, clusters, options.cluster),
       disks: attachments,
       nics: (options.bridge ?? []).map(bridge => ({ bridge })),
+      dependsOnVmIds: await neededIds(session, options),
       pinnedHostIds: await Promise.all((options.pin ?? []).map(host => idOf(session, hosts, host)))
     },
     templateId: await optionalIdOf(session, templates, options.template),
@@ -104,10 +106,16 @@ async function creation(session: Session, name: string, options: Create) {
   }
 }
 
+/** Ids of the VMs that must run before it starts. */
+const neededIds = (session: Session, { needs }: Shape) =>
+  Promise.all((needs || []).map(vm => idOf(session, vms, vm)))
+
 function addChanging(noun: Command): void {
   withShape(noun.command('update').option('--name <NAME>', 'new name'))
     .argument('<VM>', 'id or name')
-    .description('Change a VM. While it runs only its name, description and HA priority.')
+    .description(
+      'Change a VM. While it runs only its name, description, HA priority and the VMs that it needs.'
+    )
     .action(
       withSession(async (session, idOrName: string, options: Shape) => {
         const before = await vms.get(session, idOrName)
@@ -118,9 +126,11 @@ function addChanging(noun: Command): void {
           memory: 'memory_bytes',
           firmware: 'firmware',
           ha: 'ha.enabled',
-          haPriority: 'ha.priority'
+          haPriority: 'ha.priority',
+          needs: 'depends_on_vm_ids'
         })
-        const vm = { ...wire(options), vmId: before.vmId, etag: before.etag }
+        const dependsOnVmIds = await neededIds(session, options)
+        const vm = { ...wire(options), dependsOnVmIds, vmId: before.vmId, etag: before.etag }
         const updated = await session.call(service.UpdateVm, {
           requestId: session.requestId(),
           vm,
@@ -187,6 +197,8 @@ function withShape(command: Command): Command {
     .addOption(command.createOption('--firmware <FIRMWARE>', 'firmware').choices(Object.keys(firmwares)))
     .option('--ha', 'restart it when its host dies')
     .option('--no-ha', 'do not restart it when its host dies')
+    .option('--needs <VM>', 'VM that must run before it starts, repeatable, id or name', each)
+    .option('--no-needs', 'it needs no other VM')
     .option('--ha-priority <N>', 'order of restarts, 1 first (default 50)', integer(1, 100))
 }
 

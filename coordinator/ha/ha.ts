@@ -2,6 +2,7 @@ import { sleep, type Clock } from '../../common/clock.js'
 import type { Logger } from '../../common/log.js'
 import { seconds } from '../../common/units.js'
 import type { Hosts } from '../jobs/hosts.js'
+import type { Loads } from '../jobs/world.js'
 import type { AllJobs } from '../jobs/kinds.js'
 import type { Store } from '../store/store.js'
 import { LeaseClearing } from './clear-leases.js'
@@ -13,6 +14,7 @@ import { StoreWorld } from './store-world.js'
 
 export type HaOptions = {
   store: Store
+  loads: Loads
   clock: Clock
   log: Logger
   jobs: AllJobs
@@ -31,10 +33,10 @@ export class Ha {
   readonly #clock: Clock
 
   constructor(options: HaOptions) {
-    const { store, clock, log, jobs, hosts, power, isHeard } = options
+    const { store, loads, clock, log, jobs, hosts, power, isHeard } = options
     const { storageFencing = noStorageFencing } = options
     const leases = new LeaseReports(store, isHeard)
-    const world = new StoreWorld({ store, clock, jobs, power, storageFencing, leases, isHeard })
+    const world = new StoreWorld({ store, loads, clock, jobs, power, storageFencing, leases, isHeard })
     const loop = new HaLoop(world, clock, log)
     const offSince = (hostId: string) => loop.offSince(hostId)
     this.#clock = clock

@@ -3,6 +3,8 @@ import { Fault } from '../../common/fault.js'
 import { seconds, type Seconds } from '../../common/units.js'
 import type { AllJobs } from '../jobs/kinds.js'
 import { enqueueRestart } from '../jobs/restart-order.js'
+import { placeTogether } from '../jobs/place-together.js'
+import type { Loads } from '../jobs/world.js'
 import { holdersOf } from '../store/claims.js'
 import { clusters, type Cluster } from '../store/clusters.js'
 import { addHostDecision } from '../store/decisions.js'
@@ -33,6 +35,7 @@ import type { FailedVm } from './restart-policy.js'
 import type { StorageFencing } from './storage-fencing.js'
 
 export type StoreWorldOptions = {
+  loads: Loads
   store: Store
   clock: Clock
   jobs: AllJobs
@@ -54,6 +57,7 @@ type Restarts = {
   failedSince: Seconds | null
 }
 
+const mostPlanned = 1000
 const startsAtOnce = 20
 /** Whoever stops a VM says first that it need not run: what was destroyed and should run was a start taken back. */
 const failures: ReadonlySet<string> = new Set(['crashed', 'failed', 'lost', 'destroyed'])
@@ -269,9 +273,10 @@ export class StoreWorld implements HaWorld {
   }
 
   restart(vmIds: string[]): void {
+    const plan = this.#plan(vmIds)
     for (const vmId of vmIds) {
       try {
-        this.#restartOne(vmId)
+        this.#restartOne(vmId, plan.get(vmId) ?? null)
       } catch (error) {
         // A job took the VM meanwhile; the next tick looks again.
         if (!Fault.is(error, 'BUSY')) throw error
@@ -279,7 +284,15 @@ export class StoreWorld implements HaWorld {
     }
   }
 
-  #restartOne(vmId: string): void {
+  /** All that have failed are looked at together: those that start later need room too. */
+  #plan(vmIds: readonly string[]): Map<string, string> {
+    const { read } = this.#options.store
+    const failed = vms(read).filter(row => this.#isFailed(row))
+    const all = [...new Set([...vmIds, ...failed.slice(0, mostPlanned).map(({ id }) => id)])]
+    return placeTogether(read, this.#options.loads, 'restart', all)
+  }
+
+  #restartOne(vmId: string, planned: string | null): void {
     const { store, jobs, clock } = this.#options
     const jobId = store.transaction(tx => {
       const row = vm(tx, vmId)
@@ -287,7 +300,7 @@ export class StoreWorld implements HaWorld {
       const text = `VM ${row.name} is restarted (proof: ${proof.replaceAll('_', ' ')})`
       addEvent(tx, { severity: 'warning', kind: 'vm.restarting', text, objects: { vm: vmId } }, clock.wall())
       noteVm(tx, vmId, { restartsJson: null })
-      const preferredHostId = row.status === 'unknown' ? null : row.hostId
+      const preferredHostId = (row.status === 'unknown' ? null : row.hostId) ?? planned
       return enqueueRestart(jobs, tx, { vmId, proof, preferredHostId })
     })
     const now = clock.monotonic()

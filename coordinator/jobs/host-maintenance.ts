@@ -9,6 +9,7 @@ import { pendingOn } from '../store/pending.js'
 import type { Tx } from '../store/query.js'
 import { storageDomain, storageDomains, viewsOfHost } from '../store/storage-domains.js'
 import { vmsOfHost, vmOrNull, type Vm } from '../store/vms.js'
+import { placeTogether } from './place-together.js'
 import { firstPace, nextLeaving, nextPace, stuckOf } from './evacuation.js'
 import { eachOf } from './hosts.js'
 import type { Act, JobTable } from './job.js'
@@ -22,7 +23,7 @@ export type JoinStorage = { hostId: string; storageDomainIds: string[] }
 
 /** Orders a migration of a VM away from its host, as part of another job, and waits until that is over. */
 export type Evacuate = {
-  order(vmId: string, childId: string, actor: string): void
+  order(vmId: string, childId: string, actor: string, preferredHostId: string | null): void
   untilOver(childId: string, signal: AbortSignal): Promise<{ turnedBack: Fault | null }>
 }
 
@@ -89,15 +90,27 @@ async function emptyHost(world: JobWorld, evacuate: Evacuate, act: Act<Deactivat
   const moving = new Map<string, Promise<void>>()
   const tries = new Map<string, number>()
   let pace = firstPace
+  // All of them together, until one of them has failed: then what is left is planned anew.
+  let plan: Map<string, string> | null = null
+  const planned = () =>
+    (plan ??= placeTogether(
+      store.read,
+      world.loads,
+      'migrate',
+      vmsOfHost(store.read, hostId)
+        .filter(vm => isRunning(vm) && !vm.isExternal)
+        .map(({ id }) => id)
+    ))
   const move = async (vm: Vm) => {
     const begun = clock.monotonic()
     const tried = tries.get(vm.id) ?? 0
     tries.set(vm.id, tried + 1)
-    const failure = await moveAway(world, evacuate, act, vm, tried)
+    const failure = await moveAway(world, evacuate, act, vm, tried, planned())
     const took = Math.max(clock.monotonic() - begun, 0.001)
     pace = nextPace(pace, { rate: (vm.memoryBytes / took) * moving.size, failed: failure !== null })
     if (failure === null) failures.delete(vm.id)
     else failures.set(vm.id, { count: (failures.get(vm.id)?.count ?? 0) + 1, message: failure })
+    if (failure !== null) plan = null
     if (failure !== null) await sleep(clock, seconds(2), act.signal)
   }
   for (;;) {
@@ -137,11 +150,12 @@ async function moveAway(
   evacuate: Evacuate,
   { jobId, context: { hostId }, signal }: Act<DeactivateHost>,
   { id, generation }: Vm,
-  tried: number
+  tried: number,
+  plan: ReadonlyMap<string, string>
 ): Promise<string | null> {
   const childId = derivedId(jobId, `evacuate/${id}/${generation}/${tried}`)
   try {
-    if (!jobOrNull(store.read, childId)) evacuate.order(id, childId, 'system')
+    if (!jobOrNull(store.read, childId)) evacuate.order(id, childId, 'system', plan.get(id) ?? null)
     const { turnedBack } = await evacuate.untilOver(childId, signal)
     if (turnedBack) throw turnedBack
     return null

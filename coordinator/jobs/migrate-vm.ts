@@ -19,6 +19,10 @@ export type MigrateVm = {
   vmGeneration: number
   sourceHostId: string
   onlyHostId: string | null
+  /** Where a plan for many VMs wants it. Absent in jobs of earlier versions. */
+  preferredHostId?: string | null
+  /** Its host is being emptied: rules between VMs may be broken for a while. */
+  mayRelax?: boolean
   bandwidth: number
   destinationHostId: string | null
   summary: string
@@ -41,10 +45,11 @@ export function migrateVm(world: JobWorld): JobTable<MigrateVm, Tx> {
       {
         name: 'choose',
         weight: 0,
-        commit: (tx, { vmId, onlyHostId, sourceHostId }, jobId) => {
+        commit: (tx, context, jobId) => {
+          const { vmId, onlyHostId, sourceHostId, preferredHostId = null, mayRelax = false } = context
           const choice = {
             ...{ purpose: 'migrate' as const, vmId, onlyHostId, currentHostId: sourceHostId },
-            ...{ preferredHostId: null, excluded: {} }
+            ...{ preferredHostId, mayRelax, excluded: {} }
           }
           const { hostId, summary } = chooseHost(tx, loads, choice, jobId, clock.wall())
           return { destinationHostId: hostId, summary }

@@ -5,6 +5,7 @@ import { place, type Placement } from '../scheduler/place.js'
 import { recordOf } from '../scheduler/record.js'
 import { addDecisionRecord } from '../store/decision-records.js'
 import { addDecision } from '../store/decisions.js'
+import { addEvent } from '../store/events.js'
 import { hosts } from '../store/hosts.js'
 import { reserve } from '../store/pending.js'
 import type { Reader, Tx } from '../store/query.js'
@@ -22,6 +23,8 @@ export type Choice = {
   excluded: Record<string, string>
   /** Rules between VMs are only wishes: its host is being emptied, or was lost. */
   isRelaxed?: boolean
+  /** Where no host keeps the rules between VMs, one that breaks them is better than none; it is written down. */
+  mayRelax?: boolean
 }
 export type Chosen = {
   placement: Placement
@@ -32,7 +35,7 @@ export type Chosen = {
 
 /** Where a VM would go now, and why: one look at the store, one pure decision. */
 export function placeVm(reader: Reader, loads: Loads, choice: Choice): Chosen {
-  const { vmId, excluded, isRelaxed = false, ...rest } = choice
+  const { vmId, excluded, isRelaxed = false, mayRelax: _, ...rest } = choice
   const row = vm(reader, vmId)
   const request: PlacementRequest = {
     ...{ ...rest, isRelaxed },
@@ -52,7 +55,7 @@ export function chooseHost(
   jobId: string,
   now: number
 ): { hostId: string | null; summary: string } {
-  const { placement, summary, from } = placeVm(tx, loads, choice)
+  const { placement, summary, from } = relaxed(tx, loads, choice, now) ?? placeVm(tx, loads, choice)
   const hostId = placement.kind === 'placed' ? placement.hostId : null
   const { vmId, purpose } = choice
   addDecision(tx, {
@@ -65,6 +68,19 @@ export function chooseHost(
     reserve(tx, { vmId, hostId, jobId, vcpus, memoryBytes, created: now })
   }
   return { hostId, summary }
+}
+
+/** The choice without the rules between VMs, where only they stand in the way and may be broken for a while. */
+function relaxed(tx: Tx, loads: Loads, choice: Choice, now: number): Chosen | null {
+  if (!choice.mayRelax || placeVm(tx, loads, choice).placement.kind === 'placed') return null
+  const found = placeVm(tx, loads, { ...choice, isRelaxed: true })
+  if (found.placement.kind !== 'placed') return null
+  const { name } = vm(tx, choice.vmId)
+  const why = choice.purpose === 'restart' ? 'its host was lost' : 'its host is being emptied'
+  const text = `VM ${name}: the rules between VMs are broken for a while, because ${why} and no host keeps them`
+  const objects = { vm: choice.vmId }
+  addEvent(tx, { severity: 'warning', kind: 'vm.affinity_relaxed', text, objects }, now)
+  return { ...found, summary: `${found.summary} (rules between VMs relaxed: ${why})` }
 }
 
 /**

@@ -55,7 +55,10 @@ export function choose<C extends StartContext>(
       if (purpose === 'start') await untilNeededRun(store, vmId, signal)
     },
     commit: (tx, { vmId, onlyHostId, preferredHostId, excluded }, jobId) => {
-      const choice = { purpose, vmId, onlyHostId, preferredHostId, excluded, currentHostId: null }
+      const mayRelax = purpose === 'restart'
+      const choice = {
+        ...{ purpose, vmId, onlyHostId, preferredHostId, excluded, mayRelax, currentHostId: null }
+      }
       const { hostId, summary } = chooseHost(tx, loads, choice, jobId, clock.wall())
       const machineType = hostId === null ? '' : machineTypeFor(tx, vmId, hostId)
       return { hostId, summary, machineType } as Partial<C>

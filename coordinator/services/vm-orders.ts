@@ -32,7 +32,13 @@ function throwIfUnknown({ id, name, status }: Vm): void {
   })
 }
 
-export type WantedStart = { vmId: string; hostId: string | null; isPaused: boolean }
+export type WantedStart = {
+  vmId: string
+  hostId: string | null
+  isPaused: boolean
+  /** Where a plan for many VMs wants it. */
+  preferredHostId?: string | null
+}
 
 /** Where it would start; a host that was named and cannot take it is refused at once. */
 export function checkStart(reader: Reader, loads: Loads, { vmId, hostId }: WantedStart) {
@@ -61,7 +67,7 @@ export function orderStart(
   wanted: WantedStart,
   who: Who
 ): string {
-  const { vmId, hostId, isPaused } = wanted
+  const { vmId, hostId, isPaused, preferredHostId = null } = wanted
   const row = ownVm(tx, vmId)
   const objects = { vm: vmId }
   if (isRunning(row)) {
@@ -75,7 +81,7 @@ export function orderStart(
   }
   checkStart(tx, loads, wanted)
   throwUnlessNeededCome(tx, vmId)
-  const context = { ...startContext(vmId), onlyHostId: hostId, isPaused }
+  const context = { ...startContext(vmId), onlyHostId: hostId, preferredHostId, isPaused }
   const claims = [onVm(vmId), ...onDisks(tx, vmId)]
   const jobId = jobs.create(tx, 'vm.start', { context, objects, claims, ...who })
   chargeStart(tx, vmId, who.actor, mutations.clock.wall())
@@ -112,13 +118,20 @@ export function orderCommand({ jobs }: Workshop, tx: Tx, kind: Command, vmId: st
   return jobs.create(tx, kind, { context, objects: { vm: vmId }, claims: [onVm(vmId)], ...who })
 }
 
-export type WantedMigration = { vmId: string; hostId: string | null; bandwidth: number }
+export type WantedMigration = {
+  vmId: string
+  hostId: string | null
+  bandwidth: number
+  preferredHostId?: string | null
+  /** Its host is being emptied. */
+  mayRelax?: boolean
+}
 
 export function orderMigration(
   { jobs }: Pick<Workshop, 'jobs'>,
   tx: Tx,
   loads: Loads,
-  { vmId, hostId, bandwidth }: WantedMigration,
+  { vmId, hostId, bandwidth, preferredHostId = null, mayRelax = false }: WantedMigration,
   who: Who & { id?: string }
 ): string {
   const row = runningVm(tx, vmId, 'migrate')
@@ -138,6 +151,7 @@ export function orderMigration(
   }
   const context = {
     ...{ vmId, vmGeneration: row.generation, sourceHostId, onlyHostId: hostId, bandwidth },
+    ...{ preferredHostId, mayRelax },
     ...{
       destinationHostId: null,
       summary: '',

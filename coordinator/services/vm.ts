@@ -19,6 +19,7 @@ import type { Lists, ListSpec } from './list.js'
 import { decisionMessage, vmMessage, type VmStatsOf } from './messages.js'
 import { actorOf } from './mutation.js'
 import { orderedJob, type Workshop } from './ordered-job.js'
+import { startVms } from './start-vms.js'
 import { attachDisk, changeVm, detachDisk, readUpdateVm } from './update-vm.js'
 import { ownVm, runningVm } from './vm-checks.js'
 import { readDiskAttachment } from './vm-fields.js'
@@ -123,6 +124,7 @@ export function vmService(options: VmServiceOptions): Handlers<VmServiceDefiniti
           orderDelete(workshop, tx, request.content.vmId, request.content.keepsDisks, who)
         )
     }),
+    ...startVms(workshop, loads),
     startVm: unary({
       check: fields => ({
         ...asked(fields, {
