@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { dirname, join, normalize } from 'node:path'
 import t from 'tap'
-import { buildProgram } from '../../cli/program.js'
 
 const folders = 'common|proto|libvirt|storage|agent|coordinator|cli|test|tools|systemd|packaging|docs'
 const named = new RegExp(`\`((?:${folders})/[\\w./-]+\\.(?:ts|proto|sh|md|py))\``, 'g')
@@ -43,18 +42,4 @@ t.test('links inside the reference lead to a heading', async t => {
     [...wanted].filter(target => !anchors.has(target)),
     []
   )
-})
-
-t.test('commands that pages show exist', async t => {
-  const program = buildProgram()
-  for (const page of await pages()) {
-    const text = await readFile(page, 'utf8')
-    for (const [, noun = '', verb] of text.matchAll(/(?:^|`)drover ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?/gm)) {
-      const found = program.commands.find(each => each.name() === noun || each.aliases().includes(noun))
-      t.ok(found, `${page}: drover ${noun}`)
-      if (!found || found.commands.length === 0 || verb === undefined) continue
-      const known = found.commands.some(each => each.name() === verb || each.aliases().includes(verb))
-      t.ok(known, `${page}: drover ${noun} ${verb}`)
-    }
-  }
 })
