@@ -3,6 +3,7 @@ import { coordinatorServices } from '../../proto/load.js'
 import { json } from '../print.js'
 import { addReading, idOf, optionalIdOf } from '../resource.js'
 import { clusters, policies } from '../resources.js'
+import { scheduleOf } from '../schedules.js'
 import { withSession, type Session } from '../session.js'
 import { integer } from '../units.js'
 import { changes } from '../update.js'
@@ -20,6 +21,7 @@ type Options = {
   startGrace?: number
   policy?: string
   haReserve?: number
+  schedule?: string[] | false
 }
 
 export function addCluster(program: Command): void {
@@ -52,7 +54,8 @@ export function addCluster(program: Command): void {
           fencing: 'ha.fencing_enabled',
           startGrace: 'ha.start_grace_seconds',
           policy: 'policy_id',
-          haReserve: 'ha_reserved_hosts'
+          haReserve: 'ha_reserved_hosts',
+          schedule: 'schedules'
         })
         const after = { ...(await wire(session, options)), clusterId: before.clusterId, etag: before.etag }
         const updated = await session.call(service.UpdateCluster, {
@@ -94,6 +97,12 @@ function withOptions(command: Command): Command {
     )
     .option('--policy <POLICY>', 'by which VMs are placed and moved, id or name; see `drover policy list`')
     .option('--ha-reserve <N>', 'hosts that may be lost with all HA VMs restarted (0 is off)', integer(0, 8))
+    .option(
+      '--schedule <SCHEDULE>',
+      'other numbers of the policy for a part of the week in UTC, repeatable, the first that fits counts: "mon-fri 20:00-06:00 reserve=1 power=on"',
+      (schedule: string, before: string[] = []) => [...before, schedule]
+    )
+    .option('--no-schedule', 'the policy holds all week')
     .option('--fencing', 'use power fencing')
     .option('--no-fencing', 'do not use power fencing')
 }
@@ -108,7 +117,8 @@ async function wire(
     fencing = false,
     startGrace = 0,
     policy,
-    haReserve = 0
+    haReserve = 0,
+    schedule
   }: Options
 ) {
   return {
@@ -117,6 +127,7 @@ async function wire(
     cpuModel,
     policyId: await optionalIdOf(session, policies, policy),
     haReservedHosts: haReserve,
+    schedules: (schedule || []).map(scheduleOf),
     ha: { silenceSeconds: silence, fencingEnabled: fencing, startGraceSeconds: startGrace }
   }
 }

@@ -1,22 +1,19 @@
-import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
 import { Fault } from '../../common/fault.js'
 import { coordinatorServices } from '../../proto/load.js'
 import type { CreateHostResponse__Output as Enrolment } from '../../proto/generated/types/drover/v1/CreateHostResponse.js'
+import { powerOf, withPower, type PowerOptions } from '../power-devices.js'
 import { json } from '../print.js'
 import { addReading, idOf } from '../resource.js'
 import { clusters, hosts } from '../resources.js'
 import { withSession, type Session } from '../session.js'
-import { pair } from '../units.js'
 import { changes } from '../update.js'
 import { finish } from '../wait.js'
 import { addSan } from './san.js'
 import { addHostUpgrade } from './upgrade.js'
 
 const service = coordinatorServices.host
-
-type Power = { fenceAgent?: string; fenceOption?: Record<string, string>; fencePasswordFile?: string }
 
 export function addHost(program: Command): void {
   const noun = program.command('host').description('Machines with an agent.')
@@ -35,7 +32,7 @@ function addCreating(noun: Command): void {
     .description('Create a host record, and print how its agent enrols.')
     .addHelpText('after', '\nExample:\n  drover host create alpha --cluster main')
     .action(
-      withSession(async (session, name: string, options: Power & { cluster: string }) => {
+      withSession(async (session, name: string, options: PowerOptions & { cluster: string }) => {
         const clusterId = await idOf(session, clusters, options.cluster)
         const host = { name, clusterId, powerManagement: powerOf(options) }
         printEnrolment(
@@ -96,23 +93,22 @@ function addChanging(noun: Command): void {
         async (
           session,
           idOrName: string,
-          options: Power & { name?: string; cluster?: string; keepPower?: boolean }
+          options: PowerOptions & { name?: string; cluster?: string; keepPower?: boolean }
         ) => {
           const before = await hosts.get(session, idOrName)
           const clusterId = options.cluster
             ? await idOf(session, clusters, options.cluster)
             : before.clusterId
-          const updateMask = changes(options, {
-            name: 'name',
-            cluster: 'cluster_id',
-            keepPower: 'keeps_power',
-            fenceAgent: 'power_management'
-          })
+          const powerManagement = powerOf(options)
+          const updateMask = changes(
+            { ...options, power: powerManagement ?? undefined },
+            { name: 'name', cluster: 'cluster_id', keepPower: 'keeps_power', power: 'power_management' }
+          )
           const host = {
             hostId: before.hostId,
             name: options.name ?? before.name,
             clusterId,
-            powerManagement: powerOf(options),
+            powerManagement,
             keepsPower: options.keepPower ?? false,
             etag: before.etag
           }
@@ -223,18 +219,3 @@ async function askedName({ out, signal }: Session, host: string): Promise<string
 }
 
 const fenceActions = ['FENCE_ACTION_OFF', 'FENCE_ACTION_ON', 'FENCE_ACTION_STATUS'] as const
-
-function withPower(command: Command): Command {
-  return command
-    .option('--fence-agent <PROGRAM>', 'power device: fence agent, for example fence_ipmilan')
-    .option('--fence-option <NAME=VALUE>', 'option of the fence agent, repeatable', pair)
-    .option('--fence-password-file <FILE>', 'file with the password of the power device')
-}
-
-function powerOf({ fenceAgent, fenceOption = {}, fencePasswordFile }: Power) {
-  if (fenceAgent === undefined) return null
-  const secretOptions = fencePasswordFile
-    ? { password: readFileSync(fencePasswordFile, 'utf8').replace(/\n$/, '') }
-    : {}
-  return { enabled: true, devices: [{ fenceAgent, options: fenceOption, secretOptions }] }
-}
