@@ -4,6 +4,7 @@ import { addCompletion } from './completion.js'
 import { exitCodes, exitCodeTexts } from './exit-codes.js'
 import { addGrpc } from './grpc/command.js'
 import { addAffinityGroup } from './nouns/affinity-group.js'
+import { addRestoreReport } from './nouns/restore-report.js'
 import { addQosProfile } from './nouns/qos-profile.js'
 import { addAudit } from './nouns/audit.js'
 import { addCluster } from './nouns/cluster.js'
@@ -60,6 +61,7 @@ export function buildProgram(): Command {
     addPolicy,
     addAffinityGroup,
     addQosProfile,
+    addRestoreReport,
     addQuota,
     addStorageDomain
   ])
