@@ -25,18 +25,12 @@ export function hasRenewedSince(offSince: Seconds, lastRenewal: Seconds | null):
 }
 
 /**
- * Whether a report can tell that nothing was renewed since a host was off. One whose record was known before is
- * compared with what it was then; a record that is seen for the first time may be of a host that was switched on
- * since, unless its reader has watched it for long and saw no renewal.
+ * Whether a report can tell that nothing was renewed since a host was off: only by comparison with what was known
+ * before. A record that is seen for the first time may be of a host that was switched on since, also where its
+ * renewals fail by now: such a host may have lost its storage a moment ago, and works on what it holds.
  */
-export function tellsOfRenewals(
-  offSince: Seconds,
-  report: Pick<LeaseObservation, 'state' | 'watched' | 'ioTimeout'> & { knownSince: Seconds | null }
-): boolean {
-  const { state, watched, ioTimeout, knownSince } = report
-  const isWatchedInVain = (state === 'failing' || state === 'expired') && watched >= 3 * ioTimeout + 5
-  return isWatchedInVain || (knownSince !== null && knownSince <= offSince)
-}
+export const tellsOfRenewals = (offSince: Seconds, { knownSince }: { knownSince: Seconds | null }): boolean =>
+  knownSince !== null && knownSince <= offSince
 
 const mostAliveFirst = ['live', 'failing', 'expired', 'free'] as const
 

@@ -62,6 +62,41 @@ const faults = {
     const host = anyHost(draw)
     passing(draw, when, `power ${host} off`, `power ${host} on`, 5, 500)
   },
+  /** A VM moves after the backup, its source forgets it, and its new host dies with whatever is restored. */
+  lostMove: (draw: Draw, when: number) => {
+    // Without a lease nothing proves that it does not run: people decide.
+    const leased = draw.spec.vms.filter(({ lease }) => lease)
+    if (leased.length === 0) return
+    const vm = draw.random.pick(leased)
+    at(draw, when, 'coordinator backup')
+    at(draw, when + 2, `vm ${vm.id} migrate`)
+    at(draw, when + 60, `agent ${vm.on} kill`)
+    for (const host of hostIds(draw))
+      if (host !== vm.on && draw.random.chance(0.5)) at(draw, when + 70, `power ${host} off`)
+    at(draw, when + 75, 'coordinator restore')
+  },
+  /** Proven off, switched on again, and not heard since. */
+  bootedUnheard: (draw: Draw, when: number) => {
+    const host = anyHost(draw)
+    const on = when + draw.random.between(20, 150)
+    at(draw, when, `power ${host} off`)
+    at(draw, on, `power ${host} on`)
+    passing(draw, on + draw.random.between(1, 50), `network ${host} oneway`, `network ${host} on`, 150, 500)
+  },
+  /** The same, while nobody could see that it joined its lockspace again: the first sight of its record is no renewal. */
+  bootedUnseen: (draw: Draw, when: number) => {
+    const host = anyHost(draw)
+    const on = when + draw.random.between(20, 100)
+    at(draw, when, 'coordinator kill')
+    at(draw, when, 'storage all off')
+    at(draw, when + 2, 'coordinator start')
+    at(draw, when + 3, `power ${host} off`)
+    at(draw, when + 4, `storage ${host} on`)
+    at(draw, on, `power ${host} on`)
+    at(draw, on + 5, `network ${host} oneway`)
+    at(draw, on + draw.random.between(90, 200), 'storage all on')
+    at(draw, on + 400, `network ${host} on`)
+  },
   cable: (draw: Draw, when: number) => {
     const host = anyHost(draw)
     const how = draw.random.pick(['off', 'off', 'oneway', 'deaf'])
@@ -273,7 +308,8 @@ export const families: Family[] = [
       always(1, faults.crash),
       some(1, faults.cable),
       some(2, faults.vmCycle),
-      some(1, faults.migrate)
+      some(1, faults.migrate),
+      some(1, faults.lostMove)
     ]
   },
   {
@@ -382,6 +418,8 @@ export const families: Family[] = [
       some(2, faults.path),
       some(1, faults.crash),
       some(1, faults.flap),
+      some(2, faults.bootedUnheard),
+      some(1, faults.bootedUnseen),
       faults.kills
     ]
   },

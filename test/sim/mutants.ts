@@ -60,7 +60,7 @@ export const mutants: Mutant[] = [
   bug('a crash message is believed of every silent host', 'partitions', 'I1', {
     decide: seeing(({ isHeard }) => ({ isKdumping: !isHeard }))
   }),
-  bug('a host that is heard again is taken for one that has booted', 'partitions', 'I1', {
+  bug('a host that is heard again is taken for one that has booted', 'flapping', 'I14', {
     decide: seeing(() => ({ hasNewBoot: true }))
   }),
   // Treatment.
@@ -104,8 +104,15 @@ export const mutants: Mutant[] = [
       })
   }),
   bug('a start whose answer was lost is forgotten', 'replies', 'I1', { takesStartsBack: false }),
-  bug('a VM that nobody has stays unknown', 'coordinators', 'I14', { orphansOf: () => [] }),
+  bug('a VM that nobody has stays unknown', 'coordinators', 'I15', { orphansOf: () => [] }),
+  bug('a renewal of a lease is never heard of again', 'manager', 'I10', { hasRenewedSince: () => false }),
+  bug('a record that is seen for the first time tells of no renewal', 'manager', 'I10', {
+    tellsOfRenewals: () => true
+  }),
   // What hosts say.
+  bug('the host on record is always taken for heard', 'coordinators', 'I1', {
+    judge: (seen, known) => production.judge(seen, { ...known, isHostHeard: true })
+  }),
   bug('whoever reports a VM has it', 'migration', 'I14', {
     judge: ({ hostId }) => ({ kind: 'believe', hostId })
   }),
