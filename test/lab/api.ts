@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { RpcClient, type Method } from '../../common/client.js'
 import { systemClock } from '../../common/clock.js'
 import { seconds } from '../../common/units.js'
+import type { ImportDiskOpen } from '../../proto/generated/types/drover/v1/ImportDiskOpen.js'
 import type { Job__Output as Job } from '../../proto/generated/types/drover/v1/Job.js'
 import type { ProgressOf } from './progress.js'
 import { coordinatorServices } from '../../proto/load.js'
@@ -56,22 +57,23 @@ export class Api implements Disposable {
 
   /** Sends a file's bytes, then follows the job that makes a disk of it. */
   async importDisk(
-    open: { name: string; storageDomainId: string; sourceFormat: 'DISK_FORMAT_QCOW2' },
+    open: ImportDiskOpen & { sourceFormat: 'DISK_FORMAT_QCOW2' },
     data: Buffer,
-    progress: ProgressOf
+    progress: ProgressOf,
+    most = 120
   ): Promise<Job> {
     async function* messages() {
       yield { open: { requestId: randomUUID(), size: String(data.length), ...open } }
       for (let at = 0; at < data.length; at += 2 ** 17) yield { data: data.subarray(at, at + 2 ** 17) }
     }
-    const limit = seconds(120)
+    const limit = seconds(most)
     const job = await this.#client.upload(
       coordinatorServices.disk.ImportDisk,
       messages(),
       AbortSignal.timeout(limit * 1000),
       limit
     )
-    return this.follow(job, progress)
+    return this.follow(job, progress, most)
   }
 
   /** The serial console, from now on, as text. Ends when the VM moves or stops. */

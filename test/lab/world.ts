@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Host__Output as Host } from '../../proto/generated/types/drover/v1/Host.js'
+import type { Job__Output as Job } from '../../proto/generated/types/drover/v1/Job.js'
 import type { StorageDomain__Output as StorageDomain } from '../../proto/generated/types/drover/v1/StorageDomain.js'
 import type { Vm__Output as Vm } from '../../proto/generated/types/drover/v1/Vm.js'
 import { Api } from './api.js'
@@ -22,10 +23,13 @@ export class World implements AsyncDisposable {
   readonly lab: Lab
   readonly hypervisors: readonly string[]
   readonly hostIds = new Map<string, string>()
+  /** How much longer everything may take here than on hosts of namespaces. */
+  readonly patience: number
   readonly ids = { cluster: '', storageDomain: '', template: '' }
   #api: Api | null = null
 
-  constructor(lab: Lab, hypervisors: readonly string[] = ['h1', 'h2']) {
+  constructor(lab: Lab, hypervisors: readonly string[] = ['h1', 'h2'], patience = 1) {
+    this.patience = patience
     this.lab = lab
     this.hypervisors = hypervisors
   }
@@ -106,11 +110,11 @@ export class World implements AsyncDisposable {
   }
 
   async enrol(): Promise<Host[]> {
-    await Promise.all(this.hypervisors.map(name => this.#enrolOne(name)))
+    await Promise.all(this.hypervisors.map(name => this.enrolHost(name)))
     return Promise.all(this.hypervisors.map(name => this.whenUp(name)))
   }
 
-  async #enrolOne(name: string): Promise<void> {
+  async enrolHost(name: string): Promise<void> {
     const created = await this.api.ask(this.services.host.CreateHost, {
       requestId: randomUUID(),
       host: {
@@ -171,14 +175,19 @@ export class World implements AsyncDisposable {
     })
   }
 
-  /** The small guest as a disk, a VM around it, and a template of that. Its size in bytes. */
-  async createTemplate(progress = quiet): Promise<number> {
-    const data = readFileSync(join(this.lab.files, 'guest.qcow2'))
-    const imported = await this.api.importDisk(
+  /** The small guest as a disk. Its bytes come through the coordinator. */
+  importGuest(data: Buffer, progress = quiet): Promise<Job> {
+    return this.api.importDisk(
       { name: 'linux', storageDomainId: this.ids.storageDomain, sourceFormat: 'DISK_FORMAT_QCOW2' },
       data,
       progress
     )
+  }
+
+  /** The small guest as a disk, a VM around it, and a template of that. Its size in bytes. */
+  async createTemplate(progress = quiet): Promise<number> {
+    const data = readFileSync(join(this.lab.files, 'guest.qcow2'))
+    const imported = await this.importGuest(data, progress)
     const made = await this.api.job(
       this.services.vm.CreateVm,
       {
@@ -190,15 +199,22 @@ export class World implements AsyncDisposable {
           disks: [{ diskId: imported.objects['disk'] ?? '' }]
         }
       },
-      progress
+      progress,
+      this.patience * 120
     )
     const job = await this.api.job(
       this.services.template.CreateTemplate,
       { vmId: made.objects['vm'] ?? '', template: { name: 'linux' } },
-      progress
+      progress,
+      this.patience * 120
     )
     this.ids.template = job.objects['template'] ?? ''
     return data.length
+  }
+
+  /** Disks of a VM beside its template's. */
+  get moreDisks(): string[] {
+    return []
   }
 
   /** A VM of the template, highly available. Its id. */
@@ -211,10 +227,12 @@ export class World implements AsyncDisposable {
           name,
           clusterId: this.ids.cluster,
           ha: { enabled: true, priority: 1, leaseStorageDomainId: this.ids.storageDomain },
+          disks: this.moreDisks.map(diskId => ({ diskId })),
           nics: [{ bridge: 'br0' }]
         }
       },
-      progress
+      progress,
+      this.patience * 120
     )
     return job.objects['vm'] ?? ''
   }

@@ -4,13 +4,21 @@ import { parseArgs } from 'node:util'
 import { Lab } from '../lab.js'
 import { Runner, type Outcome } from './runner.js'
 import { howToReach, Story } from './story.js'
+import { BlockStory } from './block-story.js'
+import { BlockWorld } from '../vm/block-world.js'
+import { World } from '../world.js'
 import { root } from '../../root.js'
 
 // The second half of ./quickstart, which has installed and built what this needs.
 const { values } = parseArgs({
-  options: { json: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } }
+  options: {
+    json: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
+    block: { type: 'boolean', default: false }
+  }
 })
-const folder = join(root, 'build/quickstart')
+const name = values.block ? 'quickblock' : 'quickstart'
+const folder = join(root, 'build', name)
 mkdirSync(folder, { recursive: true })
 const logFile = join(folder, 'log.txt')
 const before = readFileSync(join(folder, 'steps.jsonl'), 'utf8')
@@ -19,9 +27,10 @@ const before = readFileSync(join(folder, 'steps.jsonl'), 'utf8')
   .map(line => JSON.parse(line) as Outcome)
 const started = Number(process.env['QUICKSTART_STARTED'] ?? Date.now())
 
-const lab = new Lab('quickstart')
+const world = values.block ? new BlockWorld(name) : new World(new Lab(name))
+const { lab } = world
 const runner = new Runner(before, started, { json: values.json, logFile })
-const story = new Story(lab)
+const story = world instanceof BlockWorld ? new BlockStory(world) : new Story(world)
 let going = true
 for (const step of story.steps) {
   going = await runner.run(step)

@@ -1,7 +1,7 @@
 import { GuestConsole } from '../guest-console.js'
 import { poll, type Lab } from '../lab.js'
 import type { ProgressOf } from '../progress.js'
-import { World } from '../world.js'
+import type { World } from '../world.js'
 import type { Step } from './runner.js'
 
 const isLoopback = (address: string) => address.startsWith('127.') || address === '::1'
@@ -14,8 +14,12 @@ export class Story {
   #vmId = ''
   #cut = { host: '', acknowledged: 0, generation: '', begin: 0 }
 
-  constructor(lab: Lab) {
-    this.#world = new World(lab)
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  get vmId(): string {
+    return this.#vmId
   }
 
   get steps(): Step[] {
@@ -77,7 +81,7 @@ export class Story {
   async #start(progress: ProgressOf): Promise<string> {
     const { api, services } = this.#world
     this.#console = new GuestConsole(api, this.#vmId)
-    await api.job(services.vm.StartVm, { vmId: this.#vmId }, progress)
+    await api.job(services.vm.StartVm, { vmId: this.#vmId }, progress, this.#limit(120))
     const { hostId } = await this.#world.vm(this.#vmId)
     const { decisions } = await api.ask(services.vm.ExplainVm, { vmId: this.#vmId })
     const verdicts = (decisions[0]?.verdicts ?? []).map(({ hostName, filter, reason, score }) =>
@@ -87,12 +91,12 @@ export class Story {
   }
 
   async #waitForGuest(): Promise<string> {
-    const { guest } = await poll('the guest agent', 240, async () => {
+    const { guest } = await poll('the guest agent', this.#limit(240), async () => {
       const seen = await this.#world.vm(this.#vmId)
       const addresses = seen.guest?.interfaces.flatMap(({ addresses }) => addresses) ?? []
       return seen.guest?.connected && addresses.some(address => !isLoopback(address)) ? seen : null
     })
-    await poll('the writer in the guest', 120, async () =>
+    await poll('the writer in the guest', this.#limit(120), async () =>
       this.console.acknowledged.length > 2 ? true : null
     )
     const addresses = guest?.interfaces.flatMap(({ name, addresses }) =>
@@ -107,11 +111,11 @@ export class Story {
     const before = await this.#world.vm(this.#vmId)
     const first = this.console.lastAcknowledged
     const begin = performance.now()
-    await api.job(services.vm.MigrateVm, { vmId: this.#vmId }, progress)
+    await api.job(services.vm.MigrateVm, { vmId: this.#vmId }, progress, this.#limit(120))
     const took = secondsSince(begin)
     const after = await this.#world.vm(this.#vmId)
     if (after.hostId === before.hostId) throw new Error('it is still on the same host')
-    await poll('writes on the new host', 120, async () =>
+    await poll('writes on the new host', this.#limit(120), async () =>
       this.console.lastAcknowledged > first + 20 ? true : null
     )
     if (this.console.found.length > 1) throw new Error('the guest booted again')
@@ -131,7 +135,7 @@ export class Story {
 
   async #seeRestart(progress: ProgressOf): Promise<string> {
     const { host, generation, begin } = this.#cut
-    const vm = await poll('the VM on the other host', 240, async () => {
+    const vm = await poll('the VM on the other host', this.#limit(240), async () => {
       const [seen, lost] = await Promise.all([this.#world.vm(this.#vmId), this.#world.host(host)])
       progress(`host ${lost.status}, VM ${seen.status}`)
       const runs = seen.status === 'VM_STATUS_UP' || seen.status === 'VM_STATUS_POWERING_UP'
@@ -151,7 +155,11 @@ export class Story {
   }
 
   async #findWrites(): Promise<string> {
-    const found = await poll('the guest booted again', 240, async () => this.console.found[1] ?? null)
+    const found = await poll(
+      'the guest booted again',
+      this.#limit(240),
+      async () => this.console.found[1] ?? null
+    )
     const { acknowledged } = this.#cut
     if (found < acknowledged) throw new Error(`acknowledged ${acknowledged}, found ${found}`)
     return `acknowledged before the cut: ${acknowledged}; found after the restart: ${found}`
@@ -173,7 +181,11 @@ export class Story {
     return 'no violation'
   }
 
-  private get console(): GuestConsole {
+  #limit(seconds: number): number {
+    return seconds * this.#world.patience
+  }
+
+  get console(): GuestConsole {
     if (this.#console === null) throw new Error('no console yet')
     return this.#console
   }

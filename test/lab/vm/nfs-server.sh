@@ -5,9 +5,11 @@ mkdir -p /export
 mount /dev/disk/by-id/virtio-export /export
 mkdir -p /export/data
 chown 36:36 /export/data
+chmod 755 /export/data
 # The VM's root is an overlay, which nfsd cannot export: its pseudo-root moves to the ext4 file system.
 printf '[exports]\nrootdir=/export\n' >/etc/nfs.conf
-echo '/data *(rw,sync,no_root_squash,no_subtree_check,fsid=1)' >/etc/exports
+# The root of a client is nobody here, as it is by default.
+echo '/data *(rw,sync,root_squash,no_subtree_check,fsid=1)' >/etc/exports
 mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
 mkdir -p /var/lib/nfs/v4recovery
 echo 10 >/proc/fs/nfsd/nfsv4leasetime

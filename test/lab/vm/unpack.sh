@@ -13,3 +13,4 @@ for package in "$project"/build/drover-{common,agent}_*.deb; do
   rm -rf "$work"
 done
 ln -sfn "$(command -v node)" "$1/usr/lib/drover/node"
+node "$lab_home/vm/bundle.mjs" "$1"

@@ -1,4 +1,5 @@
 import { execa } from 'execa'
+import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import type { Lab } from '../lab.js'
 import { guestExec } from './guest-exec.js'
@@ -13,6 +14,7 @@ export class Vm {
   readonly name: string
   readonly number: number
   readonly #lab: Lab
+  readonly #doors = new Map<string, Server>()
 
   constructor(lab: Lab, name: string, number: number) {
     this.#lab = lab
@@ -57,6 +59,36 @@ export class Vm {
     const { code, stdout, stderr } = await guestExec(socket, `set -e\n${text}`, seconds)
     if (code !== 0) throw new Error(`${this.name}: exit status ${code} of ${text}\n${stdout}${stderr}`)
     return stdout.trim()
+  }
+
+  /**
+   * A unix socket of the VM, as a path of this machine: programs started there take minutes under emulation, those that
+   * ask from here none. Until `closeSockets`.
+   */
+  async socket(path: string): Promise<string> {
+    const here = join(this.#lab.folder, 'vm', this.name, path.replaceAll('/', '_'))
+    if (this.#doors.has(path)) return here
+    const port = 5000 + this.#doors.size
+    const host = `${await this.#lab.subnet()}.${this.number}`
+    await this.shell(
+      `systemd-run -q --unit lab-door-${port} socat TCP-LISTEN:${port},fork,reuseaddr UNIX-CONNECT:${path}`,
+      90
+    )
+    const door = createServer(near => {
+      const far = connect(port, host)
+      for (const [one, other] of [
+        [near, far],
+        [far, near]
+      ] as const)
+        one.on('error', () => other.destroy()).pipe(other)
+    })
+    await new Promise<void>(resolve => door.listen(here, resolve))
+    this.#doors.set(path, door)
+    return here
+  }
+  closeSockets(): void {
+    for (const door of this.#doors.values()) door.close()
+    this.#doors.clear()
   }
 
   async #vm(args: string[], environment: Record<string, string> = {}, seconds = 120): Promise<string> {

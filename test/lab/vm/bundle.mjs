@@ -1,0 +1,45 @@
+// bundle.mjs FOLDER: in an unpacked agent, puts each program's thousand modules into a few files, at the same places.
+// Under emulation Node.js takes minutes to find and read them one by one, which says nothing about the agent.
+import { build } from 'esbuild'
+import { readFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
+
+const folder = process.argv[2]
+const dist = join(folder, 'usr/lib/drover/dist')
+const installed = path => `/${relative(folder, path)}`
+
+// A module goes on knowing where it lay: proto files and workers are found from there.
+const places = {
+  name: 'places',
+  setup: ({ onLoad }) => {
+    onLoad({ filter: /\.m?js$/ }, async ({ path }) => {
+      const text = await readFile(path, 'utf8')
+      if (!text.includes('import.meta.')) return null
+      const quoted = value => JSON.stringify(value)
+      const file = installed(path)
+      return {
+        contents: text
+          .replaceAll('import.meta.url', quoted(`file://${file}`))
+          .replaceAll('import.meta.filename', quoted(file))
+          .replaceAll('import.meta.dirname', quoted(file.slice(0, file.lastIndexOf('/')))),
+        loader: 'js'
+      }
+    })
+  }
+}
+
+await build({
+  entryPoints: ['agent/main.js', 'storage/worker.js'].map(path => join(dist, path)),
+  outbase: dist,
+  outdir: dist,
+  allowOverwrite: true,
+  bundle: true,
+  splitting: true,
+  platform: 'node',
+  format: 'esm',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  logLevel: 'error',
+  plugins: [places],
+  banner: { js: "import{createRequire as _r}from'node:module';const require=_r(import.meta.url);" }
+})
