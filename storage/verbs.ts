@@ -15,6 +15,7 @@ import type { ObservedHost } from './host-records.js'
 import type { FinishImport, ImportBegun, ImportPlan, ImportSource, InspectedImage } from './import-image.js'
 import type { RoleState } from './manager/role.js'
 import type { MergeVolumes } from './merge-volumes.js'
+import type { OvfEntry } from './ovf-store.js'
 import type { DeviceChange, DevicePlan } from './plan-device.js'
 import type { PreparedVolume, PrepareImage } from './prepare-image.js'
 import type { RemoveImage } from './remove-image.js'
@@ -85,6 +86,8 @@ export type VerbTable = {
   /** Reloads mappings on this host after an extension somewhere. */
   refreshVolumes: { arguments: { volumeIds: string[] }; result: Array<{ volumeId: string; size: Bytes }> }
   listVolumes: { arguments: { imageId: string | null }; result: VolumeEntry[] }
+  /** Definitions of VMs and templates that oVirt left. */
+  ovfStores: { arguments: object; result: OvfEntry[] }
   prepare: { arguments: PrepareImage; result: PreparedVolume[] }
   tearDown: { arguments: { imageId: string }; result: null }
   copySource: { arguments: CopySource; result: CopyPlan }
@@ -157,6 +160,7 @@ export const verbs: Record<Verb, VerbPolicy> = {
   askManager: { lane: 'manager', limit: seconds(60) },
   refreshVolumes: { lane: 'extend', limit: seconds(30) },
   listVolumes: quick,
+  ovfStores: long,
   prepare: quick,
   tearDown: quick,
   copySource: quick,

@@ -27,6 +27,7 @@ import { ManagerRole } from './manager/role.js'
 import { beginMerge, finishMerge } from './merge-volumes.js'
 import { Monitor } from './monitor.js'
 import type { Operation } from './operation.js'
+import { readOvfStores } from './ovf-store.js'
 import { planDevice } from './plan-device.js'
 import { prepareImage } from './prepare-image.js'
 import { removeDevice } from './remove-device.js'
@@ -144,6 +145,7 @@ export class WorkerService {
     },
     refreshVolumes: async ({ volumeIds }, signal) => refreshVolumes(await this.#open(), volumeIds, signal),
     listVolumes: async ({ imageId }) => listVolumes(await this.#open(), imageId),
+    ovfStores: async (_, signal) => readOvfStores(await this.#operation(), signal),
     prepare: async (request, signal) => prepareImage(await this.#operation(), request, signal),
     tearDown: async ({ imageId }) => {
       await (await this.#open()).onHost.tearDown(imageId)

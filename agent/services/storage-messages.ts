@@ -1,11 +1,13 @@
 import type { StorageDomainState as WireState } from '../../proto/generated/types/drover/agent/v1/StorageDomainState.js'
 import type { StorageConnection as WireConnection } from '../../proto/generated/types/drover/agent/v1/StorageConnection.js'
+import type { FoundVm as WireFoundVm } from '../../proto/generated/types/drover/agent/v1/FoundVm.js'
 import type { Volume as WireVolume } from '../../proto/generated/types/drover/agent/v1/Volume.js'
 import type { StorageConnection } from '../../storage/connections/connection.js'
 import type { ObservedHost } from '../../storage/host-records.js'
 import type { Discovered, VolumeEntry } from '../../storage/verbs.js'
 import type { Seconds } from '../../common/units.js'
 import type { SerialMetadata } from '../../storage/verbs.js'
+import type { FoundVm } from '../ovf.js'
 import type { StorageDomainState } from '../storage.js'
 import { wireTime, wireTimeOrNull } from '../wire.js'
 
@@ -130,5 +132,17 @@ export function volumeMessage({ imageId, volumeId, metadata, allocated }: Volume
     generation: metadata.generation,
     description: metadata.description,
     created: wireTime(metadata.createdAt * 1000)
+  }
+}
+
+const buses = { virtio: 'DISK_BUS_VIRTIO', scsi: 'DISK_BUS_SCSI', sata: 'DISK_BUS_SATA' } as const
+
+export function foundVmMessage(found: FoundVm): WireFoundVm {
+  return {
+    ...{ vmId: found.id, name: found.name, description: found.description, template: found.isTemplate },
+    ...{ vcpus: found.vcpus, memoryBytes: String(found.memoryMiB * 2 ** 20), macs: found.macs },
+    firmware: found.isUefi ? 'FIRMWARE_UEFI' : 'FIRMWARE_BIOS',
+    disks: found.disks.map(({ diskId, bus }) => ({ diskId, bus: buses[bus] })),
+    problem: found.problem
   }
 }

@@ -7,6 +7,7 @@ import type { SectorSize } from '../../storage/format/storage-domain-metadata.js
 import { stampOf } from '../gate.js'
 import type { ImageTasks } from '../image-tasks.js'
 import type { LeaseTasks } from '../lease-tasks.js'
+import { readOvf } from '../ovf.js'
 import type { Storage } from '../storage.js'
 import { taskMessage } from '../task-message.js'
 import type { Tasks } from '../tasks.js'
@@ -16,7 +17,7 @@ import { doctorHandlers } from './storage-doctor.js'
 import { imageHandlers } from './storage-images.js'
 import { leaseHandlers } from './storage-leases.js'
 import { connectionOf } from './storage-fields.js'
-import { discoveredMessage, stateMessage } from './storage-messages.js'
+import { discoveredMessage, foundVmMessage, stateMessage } from './storage-messages.js'
 import { commandOf, exclusive } from './storage-tasks.js'
 
 export type StorageVerbs = {
@@ -124,6 +125,13 @@ function storageDomainHandlers({ storage, tasks }: StorageVerbs) {
 /** Nothing here changes anything. */
 function readHandlers({ storage, intents }: StorageVerbs) {
   return {
+    listFoundVms: unary({
+      check: fields => fields.uuid('storageDomainId'),
+      method: async (id, { signal }) => {
+        const found = await storage.ask(id, 'ovfStores', {}, signal)
+        return { vms: found.map(({ id: vmId, ovf }) => foundVmMessage(readOvf(vmId, ovf))) }
+      }
+    }),
     discoverStorageDomains: unary({
       check: fields => connectionOf(fields),
       method: async (connection, { signal }) => {

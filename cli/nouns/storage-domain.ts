@@ -10,6 +10,7 @@ import { changes } from '../update.js'
 import { finish } from '../wait.js'
 import { addStorageDevice } from './storage-device.js'
 import { addStorageDoctor } from './storage-doctor.js'
+import { addUnregistered } from './unregistered.js'
 import { runAudit } from './audit.js'
 
 const service = coordinatorServices.storageDomain
@@ -21,6 +22,7 @@ export function addStorageDomain(program: Command): void {
   addCommands(noun)
   addStorageDevice(noun)
   addStorageDoctor(noun)
+  addUnregistered(noun)
 }
 
 function addCreating(noun: Command): void {

@@ -7,6 +7,7 @@ import { withSession, type Session } from '../session.js'
 import { each, integer, parseSize } from '../units.js'
 import { changes } from '../update.js'
 import { finish, follow, throwIfFailed } from '../wait.js'
+import { addRegister } from './unregistered.js'
 import { addConsole } from './vm-console.js'
 import { addRunning } from './vm-power.js'
 import { addWhy } from './vm-why.js'
@@ -39,6 +40,7 @@ type Create = Shape & {
 export function addVm(program: Command): void {
   const noun = program.command('vm').description('Virtual machines.')
   addCreating(noun)
+  addRegister(noun)
   addReading(noun, vms)
   addChanging(noun)
   addRunning(noun)

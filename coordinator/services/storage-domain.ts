@@ -31,6 +31,7 @@ import {
   throwUnless
 } from './storage-domain-orders.js'
 import { readConnection } from './storage-fields.js'
+import { unregisteredVms } from './unregistered-vms.js'
 import type { Who } from './vm-orders.js'
 
 const spec: ListSpec = {
@@ -95,6 +96,7 @@ export function storageDomainService(
       method: async (request, context) => changeDevice(workshop, hosts, request, context)
     }),
     ...storageDoctor(workshop, hosts),
+    ...unregisteredVms(store, hosts),
     getStorageDomain: unary({
       check: fields => fields.idOrName('storageDomainId', 64),
       method: async name => message(resolveId(store.read, 'storageDomain', name))
