@@ -38,6 +38,7 @@ import { sanService } from './services/san.js'
 import { storageService } from './services/storage.js'
 import { taskService } from './services/task.js'
 import { upgradeService } from './services/upgrade.js'
+import { thinService } from './services/thin.js'
 import { vmService } from './services/vm.js'
 import { watchService } from './services/watch.js'
 import { Stats } from './stats.js'
@@ -137,6 +138,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
       peers,
       identity,
       policy: policyOf(config),
+      managerIdle: seconds(config.manager_idle_seconds),
       clock,
       log
     },
@@ -217,6 +219,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
       })
     )
     .add(agentServices.task, taskService(tasks))
+    .add(agentServices.thin, thinService(thin.extender))
     .add(
       agentServices.watch,
       watchService({ log: watchLog, clock, hello, samples: () => stats.samples() }, watchers)

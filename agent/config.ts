@@ -80,6 +80,12 @@ export const agentSettings = {
     65536,
     'The most by which a thin disk is extended at once, in MiB; adaptive only.'
   ),
+  manager_idle_seconds: number(
+    30,
+    5,
+    3600,
+    'How long this host stays the manager of a block storage domain when no disk asks for room.'
+  ),
   shutdown_seconds: number(120, 10, 3600, 'How long a guest may take to shut down before the task fails.'),
   ovmf_code: directory('/usr/share/OVMF/OVMF_CODE_4M.fd', 'UEFI firmware for guests.'),
   ovmf_variables: directory('/usr/share/OVMF/OVMF_VARS_4M.fd', 'Template for the variables of UEFI guests.'),

@@ -60,7 +60,10 @@ export function table(titles: string[], rows: string[][]): string {
 
 const enumPrefixes: Record<string, string> = {
   status: '[A-Z]+(?:_[A-Z]+)*?_STATUS',
-  state: '[A-Z]+_STATE'
+  state: '[A-Z]+_STATE',
+  phase: 'THIN_PHASE',
+  way: 'EXTEND_WAY',
+  lastWay: 'EXTEND_WAY'
 }
 
 /** One object in full: a line a field, nested ones indented; what is empty is left out. */

@@ -16,6 +16,7 @@ import type { Mutations } from './services/mutation.js'
 import { snapshotService } from './services/snapshot.js'
 import { storageDomainService } from './services/storage-domain.js'
 import { templateService } from './services/template.js'
+import { thinOn } from './services/thin-disks.js'
 import { vmService } from './services/vm.js'
 
 export type JobServicesOptions = {
@@ -34,7 +35,7 @@ export function jobServices({ mutations, lists, jobs, agents, ...rest }: JobServ
   const workshop = { mutations, jobs }
   return {
     vm: vmService({ ...rest, workshop, lists, hosts: agents, console: consoleOn(agents) }),
-    disk: diskService(workshop, lists, uploadTo(agents)),
+    disk: diskService(workshop, lists, uploadTo(agents), thinOn(agents, mutations.store.read)),
     template: templateService(workshop, lists),
     snapshot: snapshotService(workshop, lists),
     storageDomain: storageDomainService(workshop, lists, agents),

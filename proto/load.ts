@@ -8,6 +8,7 @@ import type { PeerServiceDefinition as AgentPeer } from './generated/types/drove
 import type { SanServiceDefinition as AgentSan } from './generated/types/drover/agent/v1/SanService.js'
 import type { StorageServiceDefinition as AgentStorage } from './generated/types/drover/agent/v1/StorageService.js'
 import type { TaskServiceDefinition as AgentTask } from './generated/types/drover/agent/v1/TaskService.js'
+import type { ThinServiceDefinition as AgentThin } from './generated/types/drover/agent/v1/ThinService.js'
 import type { VmServiceDefinition as AgentVm } from './generated/types/drover/agent/v1/VmService.js'
 import type { WatchServiceDefinition as AgentWatch } from './generated/types/drover/agent/v1/WatchService.js'
 import type { QosProfileServiceDefinition as QosProfile } from './generated/types/drover/v1/QosProfileService.js'
@@ -63,6 +64,7 @@ export const agentServices = {
   san: service<AgentSan>('drover.agent.v1.SanService'),
   storage: service<AgentStorage>('drover.agent.v1.StorageService'),
   task: service<AgentTask>('drover.agent.v1.TaskService'),
+  thin: service<AgentThin>('drover.agent.v1.ThinService'),
   vm: service<AgentVm>('drover.agent.v1.VmService'),
   watch: service<AgentWatch>('drover.agent.v1.WatchService')
 }

@@ -101,8 +101,7 @@ const unset = (drive: Drive): Drive => ({ ...drive, phase: 'unset', threshold: n
 
 function onUsage(drive: Drive, found: { [K in keyof Usage]: Bytes | null }, at: Circumstances): Step {
   const usage = sensible(found)
-  // libvirt says 0 right after some snapshots, and QEMU's numbers may be of two moments. Nothing is decided on
-  // such numbers; the next sweep asks again.
+  // libvirt says 0 right after some snapshots. Nothing is decided on such numbers; the next sweep asks again.
   if (usage === null) return still(drive)
   const seen = observed(drive, usage, at.now)
   if (drive.phase === 'extending' || drive.phase === 'suspended') return still(seen)
@@ -113,7 +112,8 @@ function onUsage(drive: Drive, found: { [K in keyof Usage]: Bytes | null }, at: 
 
 function sensible({ capacity, physical, allocation }: { [K in keyof Usage]: Bytes | null }): Usage | null {
   if (!capacity || !physical || allocation === null) return null
-  return allocation > physical ? null : { capacity, physical, allocation }
+  // QEMU counts the write that met the end as well: no room is left, and nothing is wrong with the numbers.
+  return { capacity, physical, allocation: bytes(Math.min(allocation, physical)) }
 }
 
 /** The event itself says how far the guest is: nobody has to be asked. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../../common/clock.js'
+import { crashpoint } from '../../common/crashpoint.js'
 import { Fault } from '../../common/fault.js'
 import type { Logger } from '../../common/log.js'
 import { type Bytes, seconds, type Seconds } from '../../common/units.js'
@@ -218,7 +219,9 @@ export class Extender {
     const from = entry.drive.usage?.physical ?? to
     const within = AbortSignal.any([signal, AbortSignal.timeout(limit)])
     try {
+      await crashpoint('disk.extend.begun')
       const way = await extend({ storageDomainId, volumeId, to }, within)
+      await crashpoint('disk.extend.done')
       const size = await this.#refresh(entry, to, within)
       if (size === null) {
         entry.isStuck = true

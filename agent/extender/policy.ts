@@ -18,8 +18,9 @@ export type ThinPolicy = {
   chunk: Bounds
   /** Room that is left when an extend begins. */
   free: Bounds
-  /** Bytes a second that a guest may begin to write with no warning. */
+  /** Bytes a second that a guest may begin to write with no warning, and the most room that is kept for that. */
   burst: number
+  burstRoom: Bytes
   /** For how many extend times the room must last. */
   margin: number
 }
@@ -28,6 +29,7 @@ export const adaptivePolicy: ThinPolicy = {
   chunk: { least: MiB(512), most: MiB(16384) },
   free: { least: MiB(128), most: MiB(16384) },
   burst: MiB(1024),
+  burstRoom: MiB(2048),
   margin: 3
 }
 
@@ -36,6 +38,7 @@ export const conservativePolicy: ThinPolicy = {
   chunk: { least: MiB(2560), most: MiB(2560) },
   free: { least: MiB(2048), most: MiB(2048) },
   burst: 0,
+  burstRoom: MiB(0),
   margin: 3
 }
 
@@ -47,10 +50,12 @@ export function paceOf(
   { rate, extendTime, isMirrored }: { rate: number; extendTime: Seconds; isMirrored: boolean }
 ): Pace {
   const room = (speed: number) => speed * extendTime * policy.margin
+  // One extend that took seconds, for a change of manager, does not make every thin disk a thick one.
+  const sudden = Math.min(policy.burstRoom, room(policy.burst))
   const times = isMirrored ? 2 : 1
   return {
     chunk: bytes(within(policy.chunk, room(rate), extent) * times),
-    free: bytes(within(policy.free, room(Math.max(rate, policy.burst)), MiB(1)) * times)
+    free: bytes(within(policy.free, Math.max(room(rate), sudden), MiB(1)) * times)
   }
 }
 

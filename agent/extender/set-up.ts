@@ -29,6 +29,8 @@ type Parts = {
   peers: Peers
   identity: IdentityFile
   policy: ThinPolicy
+  /** A manager that nobody asks for so long lets others have their turn. */
+  managerIdle: Seconds
   clock: Clock
   log: Logger
 }
@@ -36,8 +38,6 @@ type Parts = {
 const sweep = seconds(2)
 /** How long what libvirt said of a VM's disks is believed. */
 const fresh = seconds(30)
-/** A manager that nobody asks for so long lets others have their turn. */
-const idle = seconds(30)
 
 export function policyOf(config: AgentConfig): ThinPolicy {
   if (config.thin_policy === 'conservative') return conservativePolicy
@@ -109,7 +109,9 @@ function waysParts({ storage, identity, clock, log }: Parts, fast: FastPath, rol
         storage.askActive(storageDomainId, 'askManager', { volumeId, to }, end),
       manager: async (id, end) => {
         const { isManager, owner } = await storage.askActive(id, 'managerState', {}, end)
-        return { isManager, ownerSanlockHostId: owner?.sanlockHostId ?? null }
+        // A worker of ours that died was the manager: nobody is.
+        const isElsewhere = owner !== null && owner.sanlockHostId !== identity.now.sanlockHostId
+        return { isManager, ownerSanlockHostId: isElsewhere ? owner.sanlockHostId : null }
       },
       takeManager: (id, end) => role.take(id, end)
     },
@@ -161,9 +163,9 @@ class RoleHere {
   }
 
   async round(signal: AbortSignal): Promise<void> {
-    const { storage, clock } = this.#parts
+    const { storage, clock, managerIdle } = this.#parts
     for (const [id, at] of this.#askedAt) {
-      if (clock.monotonic() - at < idle) continue
+      if (clock.monotonic() - at < managerIdle) continue
       this.#askedAt.delete(id)
       await storage.askActive(id, 'giveUpManager', {}, signal)
     }

@@ -38,7 +38,8 @@ const final = ['STORAGE_DOMAIN_FULL', 'VOLUME_NOT_FOUND', 'WRONG_STATE', 'NO_SPA
  * Asks for room, by every way that may still lead there. Sizes are absolute, so the same request may go by several
  * ways, and the first answer counts.
  *
- *       0 ms   manager here: its queue · known elsewhere: the network · nobody: this host takes the role
+ *       0 ms   manager here: its queue · known elsewhere: the network · nobody: this host takes the role, and 1 s
+ *              later writes the mailbox as well
  *      50 ms   no answer yet: the mailbox as well (at once when the network says no; later where twice the usual time
  *              of an answer is longer, so that a busy manager is not asked everything twice)
  *       5 s    still none: this host tries for the role too; sanlock decides
@@ -78,7 +79,12 @@ export class Ways {
   #attempts(view: ManagerView, wanted: Wanted, signal: AbortSignal): Array<Promise<Way>> {
     if (view.isManager) return [this.#here(wanted, signal)]
     const owner = view.ownerSanlockHostId
-    if (owner === null) return [this.#asManager(wanted, signal), this.#byMailbox(wanted, signal)]
+    // Another host may be quicker in taking the role: then the mailbox reaches it.
+    const inTime = async () => {
+      await this.#later(patience.most, signal)
+      return this.#byMailbox(wanted, signal)
+    }
+    if (owner === null) return [this.#asManager(wanted, signal), inTime()]
     const hostId = this.#parts.hostIdOf(owner)
     const fast = hostId === null ? null : this.#fast(hostId, wanted, signal)
     // A final refusal ends the waiting on all ways.

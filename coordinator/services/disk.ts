@@ -32,6 +32,7 @@ import type { Lists, ListSpec } from './list.js'
 import { diskMessage, jobMessage } from './messages.js'
 import { chargeDisks, enlistDisk } from './quota-check.js'
 import { orderedJob, type Workshop } from './ordered-job.js'
+import type { ThinOf } from './thin-disks.js'
 import { roomyDomain } from './vm-checks.js'
 import type { Who } from './vm-orders.js'
 
@@ -61,7 +62,8 @@ const asked = <T>(fields: Fields, content: T) => ({ requestId: fields.uuid('requ
 export function diskService(
   workshop: Workshop,
   lists: Lists,
-  sendUpload: SendUpload
+  sendUpload: SendUpload,
+  thinOf: ThinOf
 ): Handlers<DiskServiceDefinition> {
   const { mutations, jobs } = workshop
   const { store, clock } = mutations
@@ -99,7 +101,10 @@ export function diskService(
     }),
     getDisk: unary({
       check: fields => fields.idOrName('diskId'),
-      method: async name => message(resolveId(store.read, 'disk', name))
+      method: async (name, { signal }) => {
+        const found = diskOf(store.read, resolveId(store.read, 'disk', name))
+        return { ...diskMessage(found), thin: await thinOf(found, signal) }
+      }
     }),
     listDisks: unary({
       check: fields => lists.read(fields, spec),

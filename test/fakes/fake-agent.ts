@@ -45,6 +45,7 @@ export class FakeAgent {
   capabilities: Wire
   readonly vms = new Map<string, Wire>()
   readonly storageDomains = new Map<string, Wire>()
+  readonly thinDisks = new Map<string, Wire>()
   readonly tasks = new Map<string, FakeTask>()
   /** Every request that had an effect, by method: how often, for "exactly once". */
   readonly effects = new Map<string, number>()
@@ -134,6 +135,14 @@ export class FakeAgent {
       .add(agentServices.vm, this.#vmHandlers() as never)
       .add(agentServices.storage, this.#storageHandlers() as never)
       .add(agentServices.watch, { watch: this.#watchHandler() } as never)
+      .add(agentServices.thin, {
+        getThinDisk: plain(({ diskId }) => {
+          const found = this.thinDisks.get(String(diskId))
+          if (found) return found
+          throw new Fault('NOT_FOUND', `no thin disk ${String(diskId)}`)
+        }),
+        getExtendTimes: plain(() => ({ times: [] }))
+      } as never)
       .add(agentServices.debug, { dump: plain(() => ({ json: JSON.stringify({ use: this.use }) })) } as never)
       .addStandard()
     const port = Number(this.address.split(':')[1])

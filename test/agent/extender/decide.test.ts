@@ -47,11 +47,11 @@ const cases: Case[] = [
   ['capacity 0 decides nothing', newDrive, seen({ capacity: bytes(0) }), 'unset', []],
   ['physical 0 decides nothing', newDrive, seen({ physical: bytes(0) }), 'unset', []],
   [
-    'more written than there is room for decides nothing',
+    'a write that met the end is counted by QEMU as well: there is no room left',
     newDrive,
     seen({ allocation: GiB(9) }),
-    'unset',
-    []
+    'extending',
+    [extend(5888)]
   ],
   [
     'numbers that libvirt leaves out decide nothing',

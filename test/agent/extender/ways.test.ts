@@ -89,6 +89,12 @@ t.test('nobody manages: this host takes the role', async t => {
   t.strictSame(asked, ['look', 'take', 'extend'])
 })
 
+t.test('nobody manages, and another host is quicker in taking the role: the mailbox reaches it', async t => {
+  const { ways, asked } = world({ view: nobody, takeManager: never })
+  t.equal(await ways.extend(wanted, none), 'mailbox')
+  t.strictSame(asked, ['look', 'mailbox'])
+})
+
 t.test('a manager who answers nothing by any way is followed by this host', async t => {
   const { ways, asked } = world({ view: there, peer: unreachable, askManager: never })
   t.equal(await ways.extend(wanted, none), 'here')

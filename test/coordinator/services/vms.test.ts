@@ -167,6 +167,24 @@ t.test('a VM is changed by mask and etag, and only as far as its state allows', 
   t.match(await update({ description: 'runs' }, 'description'), { description: 'runs' })
 })
 
+t.test('a disk of a running VM says how far it is ahead of its guest, where the host knows', async t => {
+  const { world, clusterId, agents, templateId } = await furnished(t)
+  const order = await world.mutate(services.vm.CreateVm, { vm: { name: 'web', clusterId }, templateId })
+  const { vm: vmId = '' } = (await done(world, order)).objects
+  const { disks } = await world.call(services.vm.GetVm, { vmId })
+  const diskId = disks[0]?.diskId ?? ''
+  const thin = { phase: 'THIN_PHASE_ARMED', headroomBytes: GiB, lastWay: 'EXTEND_WAY_NETWORK' }
+  for (const agent of agents) agent.thinDisks.set(diskId, { ...thin, extensions: [{ toBytes: GiB }] })
+  t.equal((await world.call(services.disk.GetDisk, { diskId })).thin, null, 'it does not run')
+  await done(world, await world.mutate(services.vm.StartVm, { vmId }))
+  t.match((await world.call(services.disk.GetDisk, { diskId })).thin, {
+    ...thin,
+    extensions: [{ toBytes: GiB }]
+  })
+  for (const agent of agents) agent.thinDisks.clear()
+  t.equal((await world.call(services.disk.GetDisk, { diskId })).thin, null, 'it is none on block storage')
+})
+
 t.test(
   'a start that fails on one host goes to another; one that fails everywhere leaves the VM down',
   async t => {
