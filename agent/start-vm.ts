@@ -101,11 +101,9 @@ async function inLane(
   const accelerator = capabilities.kvm ? 'kvm' : 'tcg'
   progress({ percent: 40, phase: 'defining' })
   rollback.onFailure('undefine', () => undefineIfIdle(vm))
-  await defineDomain(
-    libvirt,
-    domainXml(domainSpec(world, record, prepared, accelerator, disks.leaseSpec(spec))),
-    signal
-  )
+  const unfit = unfitCpu(spec, capabilities.usableCpuModels)
+  const xml = domainXml(domainSpec(world, record, prepared, accelerator, disks.leaseSpec(spec)))
+  await defineDomain(libvirt, xml, signal).catch(unfit)
   Object.assign(vm, { record, foreign: null, name: spec.name, isDefined: true, asked: null, ioError: null })
   vm.guest = null
   vm.apply({ kind: 'startAccepted' })
@@ -113,7 +111,8 @@ async function inLane(
 
   progress({ percent: 60, phase: 'starting' })
   rollback.onFailure('show that it is down', () => vm.apply({ kind: 'stopped' }))
-  await vm.libvirtDomain.start(signal, { paused: start.paused }).catch((error: unknown) => {
+  const starting = vm.libvirtDomain.start(signal, { paused: start.paused }).catch(unfit)
+  await starting.catch((error: unknown) => {
     // libvirtd went away with the answer: it may run. What it needs stays; the next list will tell.
     if (error instanceof Fault && error.facts['outcome'] === 'unknown') rollback.commit()
     throw heldLease(error, spec)
@@ -126,6 +125,16 @@ async function inLane(
   await crashpoint('vm.start.recorded')
   await learnFacts(vm, signal)
 }
+
+/** libvirt says it in many ways, some of them "internal error": what the host offers tells them apart. */
+const unfitCpu =
+  ({ vmId, cpuModel }: VmSpec, usable: string[]) =>
+  (error: unknown): never => {
+    const isLibvirts = error instanceof Fault && error.facts['libvirtError'] !== undefined
+    if (!isLibvirts || cpuModel === null || usable.includes(cpuModel)) throw error
+    const text = `this host cannot run CPU model ${cpuModel}; it can run ${usable.join(', ')}`
+    throw new Fault('WRONG_STATE', text, { cause: error, facts: { vm: vmId } })
+  }
 
 const lockingDomain = '42'
 

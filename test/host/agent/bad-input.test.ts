@@ -165,6 +165,23 @@ t.test('A29 one request a hundred times at once has one effect', async t => {
   await coordinator.task('vm', 'DestroyVm', stamped({ vmId }))
 })
 
+t.test(
+  'A59 a CPU that the host cannot run, or that nobody knows, is refused, and leaves nothing',
+  async t => {
+    const { capabilities } = await coordinator.call('host', 'GetHost')
+  // No machine is of both makers.
+  const foreign = ['Skylake-Server', 'EPYC-Milan'].filter(it => !capabilities.usableCpuModels.includes(it))
+  t.ok(foreign.length > 0)
+  for (const cpuModel of [...foreign, 'NoSuchCpu']) {
+      const spec = diskless(randomUUID(), { cpuModel })
+      const error = await refused(coordinator.task('vm', 'StartVm', stamped({ vmGeneration: '1', spec })))
+      t.match(error, { code: status.FAILED_PRECONDITION, reason: 'WRONG_STATE' })
+      t.ok(error.message.includes(`cannot run CPU model ${cpuModel}; it can run`), error.message)
+      await coordinator.task('vm', 'DestroyVm', stamped({ vmId: spec.vmId }))
+    }
+  }
+)
+
 t.test('what is not here is not found, and is destroyed already', async t => {
   t.equal((await refused(coordinator.call('vm', 'GetVm', { vmId: id }))).code, status.NOT_FOUND)
   t.equal((await refused(coordinator.mutate('vm', 'PauseVm', stamped({ vmId: id })))).code, status.NOT_FOUND)
