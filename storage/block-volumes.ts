@@ -4,6 +4,7 @@ import { Fault } from '../common/fault.js'
 import type { Run } from '../common/run.js'
 import { type Bytes, bytes, roundUp } from '../common/units.js'
 import type { BlockGroup, Group, LogicalVolume } from './block-group.js'
+import { discardVolumes, wipeVolume } from './block-purge.js'
 import type { BlockLinks } from './block-links.js'
 import { readDirect, writeDirect } from './direct-io.js'
 import { extendOnBlock } from './block-extend.js'
@@ -22,7 +23,6 @@ import { readVolumeMetadata, volumeMetadataBlock, type VolumeMetadata } from './
 import { extent, initialAllocation, mebibytes } from './format/volume-sizes.js'
 import { openDevice } from './image-file.js'
 import type { ImageFile } from './image-inspector/image-file.js'
-import { qemuImgCall } from './qemu-img-args.js'
 import type { NewVolume, Place, Removed, Usage, Volumes } from './storage-domain.js'
 
 // Volumes as LVs. A volume exists if its LV has the tags of a slot, an image and a parent; one `lvchange` puts them
@@ -217,6 +217,7 @@ export class BlockVolumes implements Volumes {
     }
     await crashpoint(`${point}/data`)
     await this.#links.forget(place.imageId, place.volumeId)
+    await discardVolumes(this.#group, this.#run, [place.volumeId], never)
     await this.#removeLvs([place.volumeId])
   }
 
@@ -244,19 +245,17 @@ export class BlockVolumes implements Volumes {
     )
     if (marked.length === 0) return
     const names = marked.map(({ name }) => name)
-    for (const { name, size } of wipe ? marked : []) {
-      await idempotent('image.remove.block/wipe', () => this.#wipe(name, size, signal))
+    for (const volume of wipe ? marked : []) {
+      await idempotent('image.remove.block/wipe', () => wipeVolume(this.#group, this.#run, volume, signal))
+    }
+    if (!wipe) {
+      await idempotent('image.remove.block/discard', () =>
+        discardVolumes(this.#group, this.#run, names, signal)
+      )
     }
     for (const name of names) await this.#links.forget(imageId, name)
     await idempotent('image.remove.block/purge', () => this.#removeLvs(names))
     await crashpoint('image.remove.block/purged')
-  }
-
-  async #wipe(name: string, size: Bytes, signal: AbortSignal): Promise<void> {
-    await this.#group.activate([name], signal)
-    const path = await this.#group.device(name)
-    const [program = '', ...args] = qemuImgCall({ kind: 'zeroDevice', path, length: size }).argv
-    await this.#run(program, args, signal)
   }
 
   /** What is half made belongs to no image yet; see tidy. */

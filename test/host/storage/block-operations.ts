@@ -359,6 +359,15 @@ export const blockRemovalOperations: Record<string, Operation> = {
       await spaceChecked(world, 0)
     }
   },
+  'remove an image': {
+    prepare: chainOfThree,
+    run: async world => void (await world.ask.removeImage({ imageId: image, wipe: false }, never)),
+    intents: [],
+    check: async world => {
+      assert((await volumesOf(world, image)).length === 0, 'it has volumes')
+      await spaceChecked(world, 0)
+    }
+  },
   'remove the leaf of an image': {
     prepare: chainOfThree,
     run: async world => void (await world.ask.removeVolume({ imageId: image, volumeId: leaf }, never)),

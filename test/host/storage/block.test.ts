@@ -64,3 +64,21 @@ t.test('volumes live through snapshot, extension, merge and removal', { skip: sk
     new Fault('NOT_FOUND', `no storage domain ${ids.storageDomain} on the devices given`)
   )
 })
+
+t.test('the storage is told what removed images do not need any more', { skip: skipped }, async t => {
+  const world = await newBlockWorld()
+  t.teardown(() => removeBlockWorld(world))
+  const { ask } = world
+  await ask.createBlockStorageDomain(newBlockStorageDomain(world), never)
+  const taken = async () =>
+    Number((await run('du', '--block-size=1', `${world.root}/pv0.img`)).split('\t')[0])
+  await ask.createVolume(volume({ format: 'raw', allocation: 'preallocated' }), never)
+  const before = await taken()
+  const [leaf] = await ask.prepare({ imageId: ids.image, volumeId: ids.base }, never)
+  await run('qemu-io', '-f', 'raw', '-c', 'write -P 9 0 64M', leaf?.path ?? '')
+  await ask.tearDown({ imageId: ids.image }, never)
+  t.ok((await taken()) > before + MiB(50), 'the bytes take room')
+  await ask.removeImage({ imageId: ids.image, wipe: false }, never)
+  t.ok((await taken()) < before + MiB(8), 'the room is given back')
+  t.strictSame(await ask.audit({ intents: [] }, never), [])
+})
