@@ -169,10 +169,10 @@ t.test(
   'A59 a CPU that the host cannot run, or that nobody knows, is refused, and leaves nothing',
   async t => {
     const { capabilities } = await coordinator.call('host', 'GetHost')
-  // No machine is of both makers.
-  const foreign = ['Skylake-Server', 'EPYC-Milan'].filter(it => !capabilities.usableCpuModels.includes(it))
-  t.ok(foreign.length > 0)
-  for (const cpuModel of [...foreign, 'NoSuchCpu']) {
+    // No machine is of both makers.
+    const foreign = ['Skylake-Server', 'EPYC-Milan'].filter(it => !capabilities.usableCpuModels.includes(it))
+    t.ok(foreign.length > 0)
+    for (const cpuModel of [...foreign, 'NoSuchCpu']) {
       const spec = diskless(randomUUID(), { cpuModel })
       const error = await refused(coordinator.task('vm', 'StartVm', stamped({ vmGeneration: '1', spec })))
       t.match(error, { code: status.FAILED_PRECONDITION, reason: 'WRONG_STATE' })
