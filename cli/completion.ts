@@ -101,7 +101,9 @@ async function valuesOf(
       AbortSignal.timeout(4000)
     )
     await session.client.ready(seconds(3))
-    const pairs = await pairsOf(session, name.toLowerCase())
+    // VM and VMS: one of them, or many.
+    const noun = name.toLowerCase().replace(/^vms$/, 'vm')
+    const pairs = await pairsOf(session, noun)
     return pairs.map(([, shown]) => shown)
   } catch {
     return []
