@@ -1,8 +1,9 @@
-// bundle.mjs FOLDER: in an unpacked agent, puts each program's thousand modules into a few files, at the same places.
-// Under emulation Node.js takes minutes to find and read them one by one, which says nothing about the agent.
+// bundle.mjs FOLDER: in an unpacked agent, puts each program's thousand modules into a few files at the same places, and
+// removes the rest. Under emulation Node.js takes minutes to find and read them one by one, and a VM to unpack them at its
+// boot, which says nothing about the agent.
 import { build } from 'esbuild'
-import { readFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { join, relative, resolve } from 'node:path'
 
 const folder = process.argv[2]
 const dist = join(folder, 'usr/lib/drover/dist')
@@ -28,8 +29,9 @@ const places = {
   }
 }
 
-await build({
-  entryPoints: ['agent/main.js', 'storage/worker.js'].map(path => join(dist, path)),
+const programs = ['agent/main.js', 'storage/worker.js', 'storage/connections/lun-probe.js']
+const { metafile } = await build({
+  entryPoints: programs.map(path => join(dist, path)),
   outbase: dist,
   outdir: dist,
   allowOverwrite: true,
@@ -40,6 +42,14 @@ await build({
   minifySyntax: true,
   minifyWhitespace: true,
   logLevel: 'error',
+  metafile: true,
   plugins: [places],
   banner: { js: "import{createRequire as _r}from'node:module';const require=_r(import.meta.url);" }
 })
+
+const kept = new Set(Object.keys(metafile.outputs).map(path => resolve(path)))
+for (const name of await readdir(dist, { recursive: true })) {
+  const path = resolve(dist, name)
+  if (/\.m?js$/.test(name) && !kept.has(path)) await rm(path)
+}
+await rm(join(folder, 'usr/lib/drover/node_modules'), { recursive: true })
