@@ -6,6 +6,7 @@ import type { BenchResult } from './bench.js'
 const shared = [
   'agent-host',
   'bench',
+  'coordinator-scale-agents',
   'cluster-maker',
   'cpu',
   'htools',
