@@ -2,6 +2,8 @@ import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { coordinatorServices as services } from '../../proto/load.js'
+import { coordinatorWorld } from '../coordinator/world.js'
 import { fakeCoordinator } from '../fakes/fake-coordinator.js'
 
 const python = '/usr/bin/python3'
@@ -54,4 +56,30 @@ t.test('it works over TLS with a certificate of the installation', { skip }, asy
   const { stderr, code } = await runScript(`127.0.0.1:${port}`, [...args, ...vm])
   t.equal(code, 0, stderr)
   t.equal([...world.vms.values()][0]?.status, 'VM_STATUS_UP')
+})
+
+t.test('it works with a whole coordinator', { skip }, async t => {
+  const world = await coordinatorWorld(t)
+  await world.addHost(await world.createCluster('main'), 'a')
+  const done = async ({ jobId }: { jobId: string }) => {
+    await world.until(async () => {
+      const { state } = await world.call(services.job.GetJob, { jobId })
+      return state === 'JOB_STATE_SUCCEEDED'
+    })
+    return (await world.call(services.job.GetJob, { jobId })).objects
+  }
+  const connection = { kind: 'posix' as const, posix: { path: '/srv/store' } }
+  const storageDomain = { name: 'store', connection }
+  const made = await done(await world.mutate(services.storageDomain.CreateStorageDomain, { storageDomain }))
+  const disk = { name: 'base', storageDomainId: made['storageDomain'] ?? '', capacity: String(2 ** 30) }
+  const { disk: diskId = '' } = await done(await world.mutate(services.disk.CreateDisk, { disk }))
+  const template = { name: 'debian-12', diskIds: [diskId] }
+  await done(await world.mutate(services.template.CreateTemplate, { template }))
+
+  const args = ['--name', 'web', '--cluster', 'main', '--template', 'debian-12', '--memory-mib', '512']
+  const { stdout, stderr, code } = await runScript(`unix:${world.config.socket}`, args)
+  t.equal(code, 0, stderr)
+  t.match(stdout, /VM web [0-9a-f-]{36} VM_STATUS_(POWERING_)?UP on host/)
+  const vm = await world.call(services.vm.GetVm, { vmId: 'web' })
+  t.match(vm, { name: 'web', memoryBytes: String(2 ** 29), status: /UP$/ })
 })
