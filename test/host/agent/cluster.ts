@@ -12,13 +12,18 @@ import { AgentWorld, type Settings } from './world.js'
 export type ClusterHost = { world: AgentWorld; hostId: string; address: string; coordinator: AgentClient }
 
 /** Enrolled hosts on one machine, each with a libvirtd of its own, and a coordinator's view of each. */
-export async function cluster(count: number, settings: Settings = {}) {
+export async function cluster(
+  count: number,
+  settings: Settings = {},
+  mountsOf: (sanlockHostId: number) => number | null = () => null
+) {
   const installation = randomUUID()
   const root = await authority()
   const peers = await Promise.all(
-    Array.from({ length: count }, async () => ({
+    Array.from({ length: count }, async (_, index) => ({
       hostId: randomUUID() as string,
-      address: `127.0.0.1:${await freePort()}`
+      address: `127.0.0.1:${await freePort()}`,
+      sanlockHostId: index + 1
     }))
   )
   const ruler = await root.issue({ uris: [identityUri(installation, 'COORDINATOR', randomUUID())] })
@@ -29,7 +34,7 @@ export async function cluster(count: number, settings: Settings = {}) {
     { checkServerIdentity: () => undefined }
   )
   const started = await Promise.allSettled(
-    peers.map(async ({ hostId, address }, index): Promise<ClusterHost> => {
+    peers.map(async ({ hostId, address, sanlockHostId }): Promise<ClusterHost> => {
       const own = await root.issue({
         uris: [identityUri(installation, 'HOST', hostId)],
         addresses: ['127.0.0.1'],
@@ -37,15 +42,17 @@ export async function cluster(count: number, settings: Settings = {}) {
       })
       const identity = {
         ...{ installationId: installation, hostId, hostGeneration: 1, coordinatorEpoch: 1, address },
-        ...{ sanlockHostId: index + 1, peers, deniedSerials: [], deniedHostIds: [] }
+        ...{ sanlockHostId, peers, deniedSerials: [], deniedHostIds: [] }
       }
-      const world = await AgentWorld.start({ listen: address, ...settings }, {}, async state => {
+      const mounts = mountsOf(sanlockHostId)
+      const enrolled = async (state: string) => {
         await writeFile(join(state, 'identity.json'), JSON.stringify(identity))
         await mkdir(join(state, 'tls'))
         await writeFile(join(state, 'tls/host.pem'), own.certificate)
         await writeFile(join(state, 'tls/trust.pem'), own.trust)
         await writeFile(join(state, 'tls/host.key'), own.key)
-      })
+      }
+      const world = await AgentWorld.start({ listen: address, ...settings }, {}, enrolled, mounts)
       return { world, hostId, address, coordinator: new AgentClient(address, asCoordinator) }
     })
   )

@@ -21,18 +21,23 @@ export class AgentWorld {
   readonly client: AgentClient
   #agent: ChildProcess | null = null
   readonly #settings: Settings
+  readonly #mountsOf: number | null
 
-  /** `prepare` puts into the state directory what an enrolment would have. */
+  /**
+   * `prepare` puts into the state directory what an enrolment would have. `mountsOf` is a process whose mounts the
+   * agent shares; they outlive it, and with them the loop devices that it makes.
+   */
   static async start(
     settings: Settings = {},
     variables: Record<string, string> = {},
-    prepare: (stateDirectory: string) => Promise<void> = async () => {}
+    prepare: (stateDirectory: string) => Promise<void> = async () => {},
+    mountsOf: number | null = null
   ): Promise<AgentWorld> {
     const root = await mkdtemp('/tmp/drover-agent-')
     await mkdir(join(root, 'pki'))
     const qemu = `migrate_tls_x509_cert_dir = "${join(root, 'pki')}"\nmigrate_tls_x509_verify = 1\n`
     const libvirtd = await PrivateLibvirtd.start({ qemu })
-    const world = new AgentWorld(root, libvirtd, settings)
+    const world = new AgentWorld(root, libvirtd, settings, mountsOf)
     await mkdir(join(root, 'state'))
     await prepare(join(root, 'state'))
     try {
@@ -44,10 +49,11 @@ export class AgentWorld {
     }
   }
 
-  private constructor(root: string, libvirtd: PrivateLibvirtd, settings: Settings) {
+  private constructor(root: string, libvirtd: PrivateLibvirtd, settings: Settings, mountsOf: number | null) {
     this.root = root
     this.libvirtd = libvirtd
     this.#settings = settings
+    this.#mountsOf = mountsOf
     this.client = new AgentClient(`unix:${root}/run/agent.sock`)
   }
 
@@ -69,8 +75,10 @@ export class AgentWorld {
     await writeFile(config, `${lines.join('\n')}\n`)
     const log = openSync(join(this.root, 'log'), 'a')
     const env = { ...process.env, NODE_ENV: 'test', ...variables }
-    const args = [main, 'serve', '--config', config]
-    this.#agent = spawn(process.execPath, args, { stdio: ['ignore', log, log], env })
+    // The process stays the same, so that it can be signalled.
+    const entered = this.#mountsOf === null ? [] : ['nsenter', '-m', '-t', String(this.#mountsOf), '--']
+    const [program = '', ...args] = [...entered, process.execPath, main, 'serve', '--config', config]
+    this.#agent = spawn(program, args, { stdio: ['ignore', log, log], env })
     await this.serving()
   }
 

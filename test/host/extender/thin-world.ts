@@ -178,7 +178,8 @@ export const smallChunks: ThinPolicy = {
   ...adaptivePolicy,
   chunk: { least: MiB(128), most: MiB(1024) },
   free: { least: MiB(64), most: MiB(1024) },
-  burst: 0
+  burst: 0,
+  burstRoom: MiB(0)
 }
 
 /** A guest on host 2 with one thin disk, watched by the real extender over the real ways. */
