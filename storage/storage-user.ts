@@ -18,5 +18,6 @@ export const powersToBecome = ['CAP_DAC_OVERRIDE', 'CAP_SETUID', 'CAP_SETGID']
 function becoming(powers: string): string[] {
   const { uid, gid } = ovirtOwner
   const user = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups']
-  return ['setpriv', ...user, `--inh-caps=${powers}`, `--ambient-caps=${powers}`, '--']
+  // sanlock starts programs by their whole path.
+  return ['/usr/bin/setpriv', ...user, `--inh-caps=${powers}`, `--ambient-caps=${powers}`, '--']
 }

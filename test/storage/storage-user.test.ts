@@ -4,7 +4,7 @@ import { asStorageUser } from '../../storage/storage-user.js'
 
 t.test('who is not root starts programs as itself', async t => {
   t.same(asStorageUser(1000), [])
-  t.equal(asStorageUser(0)[0], 'setpriv')
+  t.equal(asStorageUser(0)[0], '/usr/bin/setpriv')
 })
 
 const isRoot = process.geteuid?.() === 0

@@ -36,6 +36,8 @@ const { metafile } = await build({
   outdir: dist,
   allowOverwrite: true,
   bundle: true,
+  // Its names are found only by Node.js itself.
+  external: ['systeminformation'],
   splitting: true,
   platform: 'node',
   format: 'esm',
@@ -52,4 +54,7 @@ for (const name of await readdir(dist, { recursive: true })) {
   const path = resolve(dist, name)
   if (/\.m?js$/.test(name) && !kept.has(path)) await rm(path)
 }
-await rm(join(folder, 'usr/lib/drover/node_modules'), { recursive: true })
+const modules = join(folder, 'usr/lib/drover/node_modules')
+for (const name of await readdir(modules)) {
+  if (name !== 'systeminformation') await rm(join(modules, name), { recursive: true })
+}
