@@ -54,7 +54,7 @@ for (const [folder, allowed] of Object.entries(mayImport)) {
 
 // What the agent's main process may load of storage/: what never touches shared storage itself.
 const storageDoors =
-  /^(format|format-kinds|connections)\/|^(worker|verbs|thin|chain|image-inspector|data-program|sanlock|prepare-image|files)\b/
+  /^(format|format-kinds|connections)\/|^(worker|verbs|thin|chain|image-inspector|data-program|sanlock|prepare-image|files|storage-user)\b/
 
 t.test('the agent loads of storage only what never touches shared storage', async t => {
   const statement = /^import (type )?(\{[^}]*\}|[\w* ]+) from '(?:\.\.\/)+storage\/([^']+)'/gm
