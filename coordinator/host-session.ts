@@ -194,7 +194,7 @@ export class HostSession {
         if (removed && key.startsWith('vm/')) return unobserveVm(tx, id, objectId, now)
         if (removed && key.startsWith('storageDomain/')) return unobserveStorageDomain(tx, id, objectId)
         if (host) observeHost(tx, known, host)
-        if (storageDomain) observeStorageDomain(tx, id, storageDomain)
+        if (storageDomain) observeStorageDomain(tx, id, storageDomain, now)
         const ghost = vm ? observeVm(tx, id, vm, this.#options.isHeard, now) : null
         if (ghost) ghosts.push(ghost)
       }

@@ -4,6 +4,7 @@ import type { Occurrence__Output } from '../proto/generated/types/drover/agent/v
 import type { StorageDomainState__Output } from '../proto/generated/types/drover/agent/v1/StorageDomainState.js'
 import type { Vm__Output } from '../proto/generated/types/drover/agent/v1/Vm.js'
 import { judge, type Verdict } from './observed-vm.js'
+import { keptFree, spaceNews } from './storage-space.js'
 import { addEvent, type NewEvent } from './store/events.js'
 import { host, hostOrNull, noteHost, type Host } from './store/hosts.js'
 import { unreserve } from './store/pending.js'
@@ -218,9 +219,19 @@ export function unobserveVm(tx: Tx, hostId: string, vmId: string, now: number): 
   addEvent(tx, { severity: 'error', kind: 'vm.disappeared', text, objects }, now)
 }
 
-export function observeStorageDomain(tx: Tx, hostId: string, seen: StorageDomainState__Output): void {
+export function observeStorageDomain(
+  tx: Tx,
+  hostId: string,
+  seen: StorageDomainState__Output,
+  now: number
+): void {
   const id = seen.storageDomainId
-  if (!storageDomainOrNull(tx, id)) return
+  const before = storageDomainOrNull(tx, id)
+  if (!before) return
+  const space = { totalBytes: Number(seen.totalBytes), freeBytes: Number(seen.freeBytes) }
+  const least = keptFree({ ...space, criticalBytes: before.criticalBytes })
+  const news = spaceNews(before.name, before, space, least)
+  if (news) addEvent(tx, { ...news, objects: { storageDomain: id } }, now)
   putHostView(tx, {
     ...{ storageDomainId: id, hostId, problem: seen.problem, readLatencyMs: seen.readLatencyMs },
     health: (wordOf('STORAGE_DOMAIN_HEALTH', seen.health) || 'inactive') as StorageDomainHealth,

@@ -1,4 +1,5 @@
 import { Fault } from '../../common/fault.js'
+import { keptFree } from '../storage-space.js'
 import { disk as diskOf, type Disk } from '../store/disks.js'
 import { host } from '../store/hosts.js'
 import type { Reader } from '../store/query.js'
@@ -49,7 +50,7 @@ export function hostOfCluster(reader: Reader, hostId: string, clusterId: string)
 /** A storage domain in use, with room for something new. */
 export function roomyDomain(reader: Reader, id: string): StorageDomain {
   const domain = activeDomain(reader, id)
-  const least = domain.criticalBytes || Math.min(5 * 2 ** 30, Math.floor(domain.totalBytes / 20))
+  const least = keptFree(domain)
   if (domain.totalBytes > 0 && domain.freeBytes < least) {
     throw new Fault(
       'STORAGE_DOMAIN_FULL',
