@@ -148,7 +148,8 @@ export class World implements AsyncDisposable {
     return hostId
   }
 
-  async createStorage(progress = quiet): Promise<StorageDomain> {
+  /** Joining it takes a host 2 to 5 times the I/O time-out, and its leases end after 8 times of it. */
+  async createStorage(progress = quiet, ioTimeoutSeconds = 2): Promise<StorageDomain> {
     const [first = ''] = this.hypervisors
     await this.lab.shell(first, 'mkdir -p /lab/shared/storage; chown 36:36 /lab/shared/storage')
     const job = await this.api.job(
@@ -157,7 +158,7 @@ export class World implements AsyncDisposable {
         storageDomain: {
           name: 'shared',
           connection: { posix: { path: '/lab/shared/storage' } },
-          ioTimeoutSeconds: 2
+          ioTimeoutSeconds
         },
         hostId: this.hostIds.get(first) ?? ''
       },

@@ -9,6 +9,8 @@ import { root } from '../../root.js'
 // A crash point of block storage that no operation of the harness passes is one at which nobody has looked.
 
 const sources = `${root}/storage/`
+// What takes device-mapper, and is passed where a machine has it: test/lab/vm.
+const needsDeviceMapper = ['storage-domain.remove-device.block/move']
 const literal =
   /'((?:volume|image|storage-domain|lease)\.[a-z.-]*\.block(?:\/[a-z-]+)*|volume\.merge\/room)'/g
 
@@ -34,6 +36,7 @@ t.test(
     const names = await namesInSource()
     t.ok(names.size > 20, `${names.size} names in the source`)
     for (const [name, file] of names) {
+      if (needsDeviceMapper.includes(name)) continue
       t.ok(passed.has(name) || passed.has(`${name}/tags`), `${name} of ${file}`)
     }
   }

@@ -64,7 +64,7 @@ export class Story {
   }
 
   async #createStorage(progress: ProgressOf): Promise<string> {
-    const { name, freeBytes, hosts } = await this.#world.createStorage(progress)
+    const { name, freeBytes, hosts } = await this.#world.createStorage(progress, 1)
     return `${name}, ${(Number(freeBytes) / 2 ** 30).toFixed(1)} GiB free, active on ${hosts.length} hosts`
   }
 
