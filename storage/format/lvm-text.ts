@@ -65,13 +65,13 @@ export const isMove = ({ name }: Pick<LvmVolume, 'name'>) => /^pvmove\d+$/.test(
 
 /** One place for each copy: a move has two, everything else one. */
 function readSegment(segment: LvmNode): LvmSegment[] {
-  const start = number_(segment, 'start_extent')
-  const extents = number_(segment, 'extent_count')
   const places = segment.get('type') === 'mirror' ? segment.get('mirrors') : segment.get('stripes')
   const wanted = segment.get('type') === 'mirror' ? 4 : 2
   if (!Array.isArray(places) || places.length !== wanted) {
     throw new FormatError('invalid', 'a segment that is not linear')
   }
+  const start = number_(segment, 'start_extent')
+  const extents = number_(segment, 'extent_count')
   const copies = places.length / 2
   return Array.from({ length: copies }, (_, n) => {
     return { start, extents, pv: String(places[2 * n]), pvStart: Number(places[2 * n + 1]) }
