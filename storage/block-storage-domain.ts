@@ -19,7 +19,7 @@ import {
 } from './format/storage-domain-metadata.js'
 import { type LeasePlaces, StorageLeases } from './leases.js'
 import { ManagerLease } from './manager-lease.js'
-import { forgetDevices } from './remove-device.js'
+import { forgetDevices } from './block-remove-device.js'
 import { runPaths } from './prepare-image.js'
 import type { Geometry, Health, Identity, SpecialPaths, StorageDomain } from './storage-domain.js'
 
