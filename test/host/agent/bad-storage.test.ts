@@ -376,12 +376,10 @@ const uploads = async () => {
 }
 
 t.test('uploads that bring too much, too little or no image leave nothing behind', async t => {
-  const [more, less] = [
-    uploaded(randomUUID(), 1000, Buffer.alloc(1001)),
-    uploaded(randomUUID(), 1000, Buffer.alloc(9))
-  ]
-  t.equal((await refused(more)).code, INVALID_ARGUMENT)
-  t.equal((await refused(less)).code, INVALID_ARGUMENT)
+  for (const length of [1001, 9]) {
+    const work = uploaded(randomUUID(), 1000, Buffer.alloc(length))
+    t.equal((await refused(work)).code, INVALID_ARGUMENT)
+  }
   t.strictSame(await uploads(), [])
   const source = randomUUID()
   await uploaded(source, 2 ** 20, Buffer.alloc(2 ** 20))
