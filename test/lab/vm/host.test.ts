@@ -18,7 +18,11 @@ const storageDomainId = randomUUID()
 type State = { storageDomains: Array<{ storageDomainId: string; health: string }> }
 
 const ask = async (service: keyof typeof agentServices, method: string, request: object = {}) =>
-  new AgentClient(`unix:${await host.socket('/run/drover/agent.sock')}`).call(service, method, request, 120)
+  new AgentClient(`unix:${await host.socket('/run/drover/agent.sock')}`)
+    .call(service, method, request, 120)
+    .catch((refused: Error) => {
+      throw new Error(`${method}: ${refused.message}`)
+    })
 const health = async () => {
   const { storageDomains } = (await ask('storage', 'ListStorageDomains')) as State
   return storageDomains.find(domain => domain.storageDomainId === storageDomainId)?.health ?? null
@@ -100,7 +104,9 @@ t.test('an NFS export becomes a storage domain, mounted by the agent where QEMU 
   await store('CreateStorageDomain', { connection, description: 'nfs', dataCenterId: randomUUID() })
   await store('ConnectStorageDomain', { connection })
   await store('ActivateStorageDomain', { sanlockHostId: 1 })
-  t.equal(await health(), 'STORAGE_DOMAIN_HEALTH_ACTIVE')
+  await poll('the storage domain is seen active', 120, async () =>
+    (await health()) === 'STORAGE_DOMAIN_HEALTH_ACTIVE' ? true : null
+  )
   t.match(await host.shell('nsenter -t 1 -m findmnt -t nfs4 -n -o SOURCE'), ':/data')
   t.match(await host.shell('sanlock client status'), storageDomainId)
 })
