@@ -11,15 +11,15 @@ const sources = `${root}/storage/`
 const isOfFiles = (name: string) => name.endsWith('.ts') && !/block|lvm/.test(name)
 const literal = /'((?:volume|image|storage-domain|lease|host-lease)\.[a-z.-]+(?:\/[a-z-]+)*)'/g
 
-/** `convert.test.ts` cuts a conversion off at each of its own. */
-const isTriedElsewhere = (name: string) => name.startsWith('storage-domain.convert/')
+/** `convert.test.ts` and `crash-doctor.test.ts` cut a conversion and a repair off at each of theirs. */
+const isTriedElsewhere = (name: string) => /^storage-domain\.(convert|repair)\//.test(name)
 
 /** In plots that know only the interface, and done for block storage alone. */
 const onBlockOnly = ['volume.merge/room']
 
 async function namesInSource(): Promise<Map<string, string>> {
   const names = new Map<string, string>()
-  for (const file of (await readdir(sources)).filter(isOfFiles)) {
+  for (const file of (await readdir(sources, { recursive: true })).filter(isOfFiles)) {
     for (const [, name = ''] of (await readFile(sources + file, 'utf8')).matchAll(literal))
       names.set(name, file)
   }

@@ -21,7 +21,7 @@ export type Patient = {
   storageDomain: StorageDomain
   edit(volumeId: string, change: Partial<VolumeMetadata>, imageId?: string): Promise<void>
 }
-type Case = {
+export type Case = {
   breakIt(patient: Patient): Promise<void>
   found: Array<[kind: RepairKind | null, object: string]>
   /** What is there although nothing is broken any more. */
@@ -45,7 +45,7 @@ export const volume = (change: Partial<CreateVolume> = {}): CreateVolume => ({
 const raw = volume({ imageId: otherImage, volumeId: template, format: 'raw', capacity: MiB(128) })
 
 /** base <- middle <- leaf, and a raw volume beside them. */
-async function chain({ ask }: World) {
+export async function chain({ ask }: World): Promise<void> {
   await ask.createVolume(volume(), never)
   await ask.createVolume(volume({ volumeId: middle, parent: { imageId: image, volumeId: base } }), never)
   await ask.createVolume(volume({ volumeId: leaf, parent: { imageId: image, volumeId: middle } }), never)
@@ -152,24 +152,30 @@ export function testDoctor(ward: Ward, table: Record<string, Case>): void {
 
       const none = await ask.repair({ ...scope, wanted: [] }, never)
       t.strictSame(none, { done: [], failed: [], left: plan }, 'what the plan did not show is left alone')
-      const wanted = plan.flatMap(({ kind, object }) => (kind === null ? [] : [{ kind, object }]))
+      const wanted = wantedOf(plan)
       const { failed, left } = await ask.repair({ ...scope, wanted }, never)
       t.strictSame(failed, [])
       const lost = plan.filter(({ plan: words }) => /lost|a person/.test(words) && wanted.length === 0)
       t.strictSame(left, lost)
-      if (lost.length === 0) {
-        t.strictSame(await ask.audit({ intents: [] }, never), [])
-        const prepared = await ask.prepare({ imageId: image, volumeId: leaf }, never)
-        t.strictSame(
-          prepared.map(({ volumeId }) => volumeId),
-          [leaf, middle, base]
-        )
-        await ask.tearDown({ imageId: image }, never)
-      }
+      if (lost.length === 0) await isUsable(t, ask)
       if (gone) t.strictSame(await ask.listVolumes({ imageId: gone }, never).catch(() => []), [])
     })
   }
 }
+
+/** The audit is clean, and the chain is what it was. */
+export async function isUsable(t: Test, ask: World['ask']): Promise<void> {
+  t.strictSame(await ask.audit({ intents: [] }, never), [])
+  const prepared = await ask.prepare({ imageId: image, volumeId: leaf }, never)
+  t.strictSame(
+    prepared.map(({ volumeId }) => volumeId),
+    [leaf, middle, base]
+  )
+  await ask.tearDown({ imageId: image }, never)
+}
+
+export const wantedOf = (plan: readonly Diagnosis[]) =>
+  plan.flatMap(({ kind, object }) => (kind === null ? [] : [{ kind, object }]))
 
 const byText = (a: unknown, b: unknown) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)
 const names = (all: readonly Diagnosis[]) =>

@@ -2,7 +2,8 @@ import type { Test } from 'tap'
 import { BlockStorageDomain } from '../../../storage/block-storage-domain.js'
 import type { LvmCommand } from '../../../storage/lvm-args.js'
 import { ids, never } from '../../storage/crash/world.js'
-import { cases, editor, type Patient, testDoctor, toolsOf } from '../../storage/doctor-cases.js'
+import { type Case, cases, editor, type Patient, testDoctor, toolsOf } from '../../storage/doctor-cases.js'
+import { testDoctorCutOff } from '../../storage/doctor-cut-off.js'
 import { type BlockWorld, newBlockStorageDomain, newBlockWorld, skipped } from './block-world.js'
 
 const vg = ids.storageDomain
@@ -36,44 +37,44 @@ testDoctor(
   Object.fromEntries(alike.map(name => [name, cases[name] ?? cases['nothing']!]))
 )
 
-testDoctor(
-  { skip: skipped, admit },
-  {
-    'a volume half made': {
-      breakIt: async patient => change(patient, { ...newLv, tags: ['OVIRT_VOL_INITIALIZING'] }),
-      found: [['sweep', ids.unrelated]]
+const onBlockOnly: Record<string, Case> = {
+  'a volume half made': {
+    breakIt: async patient => change(patient, { ...newLv, tags: ['OVIRT_VOL_INITIALIZING'] }),
+    found: [['sweep', ids.unrelated]]
+  },
+  'a logical volume that says nothing of itself': {
+    breakIt: async patient => change(patient, { ...newLv, tags: [] }),
+    found: [['removeOrphan', ids.unrelated]]
+  },
+  'a logical volume that lost its parent tag': {
+    breakIt: async patient => change(patient, { ...newLv, tags: ['MD_99', `IU_${ids.unrelatedImage}`] }),
+    found: [[null, ids.unrelated]]
+  },
+  'a removed image that was not purged': {
+    breakIt: async patient =>
+      retag(patient, ids.template, `IU_${ids.otherImage}`, `IU__remove_me_${ids.otherImage}`),
+    found: [['sweep', ids.otherImage]],
+    gone: ids.otherImage
+  },
+  'a tag that names another parent than the record': {
+    breakIt: async patient => retag(patient, ids.leaf, `PU_${ids.middle}`, `PU_${ids.base}`),
+    found: [['sweep', ids.leaf]]
+  },
+  'a raw volume with less room than its capacity': {
+    breakIt: async ({ edit }) => edit(ids.template, { capacity: (256 * 2 ** 20) as never }, ids.otherImage),
+    found: [['grow', ids.template]]
+  },
+  'a device that the metadata does not name': {
+    breakIt: async patient => {
+      const [, device = ''] = (patient.world as BlockWorld).devices
+      await patient.world.ask.addDevice({ device }, never)
+      const { identity } = patient.storageDomain
+      const { pvs } = await identity.metadata()
+      await identity.change({ pvs: new Map([...pvs].slice(0, 1)) }, 'test/edit')
     },
-    'a logical volume that says nothing of itself': {
-      breakIt: async patient => change(patient, { ...newLv, tags: [] }),
-      found: [['removeOrphan', ids.unrelated]]
-    },
-    'a logical volume that lost its parent tag': {
-      breakIt: async patient => change(patient, { ...newLv, tags: ['MD_99', `IU_${ids.unrelatedImage}`] }),
-      found: [[null, ids.unrelated]]
-    },
-    'a removed image that was not purged': {
-      breakIt: async patient =>
-        retag(patient, ids.template, `IU_${ids.otherImage}`, `IU__remove_me_${ids.otherImage}`),
-      found: [['sweep', ids.otherImage]],
-      gone: ids.otherImage
-    },
-    'a tag that names another parent than the record': {
-      breakIt: async patient => retag(patient, ids.leaf, `PU_${ids.middle}`, `PU_${ids.base}`),
-      found: [['sweep', ids.leaf]]
-    },
-    'a raw volume with less room than its capacity': {
-      breakIt: async ({ edit }) => edit(ids.template, { capacity: (256 * 2 ** 20) as never }, ids.otherImage),
-      found: [['grow', ids.template]]
-    },
-    'a device that the metadata does not name': {
-      breakIt: async patient => {
-        const [, device = ''] = (patient.world as BlockWorld).devices
-        await patient.world.ask.addDevice({ device }, never)
-        const { identity } = patient.storageDomain
-        const { pvs } = await identity.metadata()
-        await identity.change({ pvs: new Map([...pvs].slice(0, 1)) }, 'test/edit')
-      },
-      found: [['sweep', ids.storageDomain]]
-    }
+    found: [['sweep', ids.storageDomain]]
   }
-)
+}
+
+testDoctor({ skip: skipped, admit }, onBlockOnly)
+testDoctorCutOff({ skip: skipped, admit }, onBlockOnly)
