@@ -2,7 +2,8 @@ import Database from 'better-sqlite3'
 import { crashpoint } from '../../common/crashpoint.js'
 import { Fault } from '../../common/fault.js'
 import type { Logger } from '../../common/log.js'
-import { changeTracking, migrations, type WatchedKind } from './migrations.js'
+import { changeTracking, type WatchedKind } from './change-tracking.js'
+import { migrations } from './migrations.js'
 import { Queries, type Reader, type Tx } from './query.js'
 
 /** How a second coordinator on the same file is refused. */
