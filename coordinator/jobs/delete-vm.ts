@@ -3,8 +3,9 @@ import type { Tx } from '../store/query.js'
 import { deleteSnapshotRow, snapshotsOf } from '../store/snapshots.js'
 import { deleteLease, deleteVmRow, updateVm } from '../store/vms.js'
 import type { JobTable } from './job.js'
+import { removeDisks } from './remove-disks.js'
 import { chooseStorageHost, heirOf, type OnAHost } from './storage-host.js'
-import { removeImages, removeLease, type ImageOnDomain } from './volumes.js'
+import { removeLease, type ImageOnDomain } from './volumes.js'
 import type { JobWorld } from './world.js'
 
 export type DeleteVm = OnAHost & {
@@ -31,16 +32,7 @@ export function deleteVm(world: JobWorld): JobTable<DeleteVm, Tx> {
           for (const { diskId } of disks) updateDisk(tx, diskId, { status: 'removing' })
         }
       },
-      {
-        name: 'removeDisks',
-        weight: 4,
-        limit: null,
-        host: ({ hostId }) => hostId,
-        run: async act => {
-          const { disks } = act.context
-          if (disks.length > 0) await removeImages(hosts, act, heir(act.context), disks, false)
-        }
-      },
+      removeDisks(world, domainsOf),
       {
         name: 'removeLease',
         host: ({ hostId }) => hostId,

@@ -4,14 +4,9 @@ import { bit, type Tx } from '../store/query.js'
 import { deleteTemplateRow, updateTemplate } from '../store/templates.js'
 import { eachOf, endTasks, performTask, type Asking } from './hosts.js'
 import type { JobTable } from './job.js'
+import { removeDisks } from './remove-disks.js'
 import { chooseStorageHost, heirOf, hostOf, type OnAHost } from './storage-host.js'
-import {
-  createVolumes,
-  removeImages,
-  takeBackVolumes,
-  type ImageOnDomain,
-  type NewVolume
-} from './volumes.js'
+import { createVolumes, takeBackVolumes, type ImageOnDomain, type NewVolume } from './volumes.js'
 import type { JobWorld } from './world.js'
 
 export type SharedDisk = { diskId: string; volumeId: string; storageDomainId: string }
@@ -126,17 +121,7 @@ export function deleteTemplate(world: JobWorld): JobTable<DeleteTemplate, Tx> {
           for (const { diskId } of disks) updateDisk(tx, diskId, { status: 'removing' })
         }
       },
-      {
-        name: 'removeDisks',
-        weight: 4,
-        limit: null,
-        host: ({ hostId }) => hostId,
-        run: async act => {
-          const { disks } = act.context
-          if (disks.length === 0) return
-          await removeImages(world.hosts, act, heirOf(world, act.context, domains(act.context)), disks, false)
-        }
-      },
+      removeDisks(world, domains),
       {
         name: 'forget',
         weight: 0,
