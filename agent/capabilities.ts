@@ -1,8 +1,9 @@
-import { access, readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { cpus, hostname, release, totalmem } from 'node:os'
 import { within } from '../common/deadline.js'
 import type { Run } from '../common/run.js'
 import { seconds } from '../common/units.js'
+import { exists } from '../common/exists.js'
 import type { Libvirt } from '../libvirt/connections.js'
 import { domainCapabilities, hostCapabilities, nodeInfo, versions } from '../libvirt/host.js'
 import { at, childrenOf, readXml, type XmlElement } from '../libvirt/xml.js'
@@ -169,8 +170,3 @@ async function readBridges(): Promise<string[]> {
 }
 
 const listed = async (folder: string) => (await readdir(folder).catch(() => [])).toSorted()
-const exists = (path: string) =>
-  access(path).then(
-    () => true,
-    () => false
-  )

@@ -4,6 +4,7 @@ import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { syncDirectory } from '../common/durable-file.js'
 import { Fault } from '../common/fault.js'
+import { exists } from '../common/exists.js'
 import type { Store } from './store/store.js'
 
 export type Backup = { path: string; size: number; sha256: string }
@@ -34,11 +35,4 @@ export async function describe(path: string): Promise<Backup> {
   const hash = createHash('sha256')
   await pipeline(createReadStream(path), hash)
   return { path, size: (await stat(path)).size, sha256: hash.digest('hex') }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false
-  )
 }

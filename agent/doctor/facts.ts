@@ -1,10 +1,11 @@
 import { X509Certificate } from 'node:crypto'
-import { access, readdir, readFile, statfs } from 'node:fs/promises'
+import { readdir, readFile, statfs } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { within } from '../../common/deadline.js'
 import { readIfThere } from '../../common/durable-file.js'
 import type { Run } from '../../common/run.js'
 import { bytes, seconds, type Bytes } from '../../common/units.js'
+import { exists } from '../../common/exists.js'
 import { readHardwareId } from '../capabilities.js'
 import type { AgentConfig } from '../config.js'
 import { probeKvm } from '../kvm-probe.js'
@@ -100,12 +101,6 @@ export async function gatherFacts(config: AgentConfig, run: Run, signal: AbortSi
 }
 
 const version = (output: string | null) => /version (\d+(?:\.\d+)+)/.exec(output ?? '')?.[1] ?? null
-
-const exists = (path: string) =>
-  access(path).then(
-    () => true,
-    () => false
-  )
 
 async function freeSpace(folder: string): Promise<Bytes | null> {
   for (const path of [folder, '/var/lib', '/']) {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { access, mkdtemp, readFile, readdir, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readFile, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -7,14 +7,9 @@ import { FormatError } from '../format/format-error.js'
 import { readBlockStorageDomain } from './block-archive.js'
 import { readFileStorageDomain } from './file-archive.js'
 import { At, type JsonObject, parseJson } from './json.js'
+import { exists } from '../../common/exists.js'
 
 const run = promisify(execFile)
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false
-  )
-
 export const domainArchive = {
   name: 'domain-archive',
   about:
