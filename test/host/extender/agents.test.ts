@@ -25,7 +25,7 @@ t.test(
     await store(a, 'RemoveImage', { imageId: gap.imageId })
     const [managers, vm] = await Promise.all([thinVm(world, a, ofManager), thinVm(world, b, place)])
     const { guest } = vm
-    const isPaused = async () => /paused/.test(await guest.state())
+    const isPaused = async () => /^paused/.test(await guest.state())
 
     await t.test('nobody manages the storage domain: the host that needs room does', async t => {
       await managers.guest.writeTo(128)
