@@ -1,5 +1,5 @@
 import { execa } from 'execa'
-import { connect, createServer, type Server } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Lab } from '../lab.js'
 import { guestExec } from './guest-exec.js'
@@ -15,6 +15,7 @@ export class Vm {
   readonly number: number
   readonly #lab: Lab
   readonly #doors = new Map<string, Server>()
+  readonly #sockets = new Set<Socket>()
 
   constructor(lab: Lab, name: string, number: number) {
     this.#lab = lab
@@ -76,6 +77,10 @@ export class Vm {
     )
     const door = createServer(near => {
       const far = connect(port, host)
+      for (const socket of [near, far]) {
+        this.#sockets.add(socket)
+        socket.once('close', () => this.#sockets.delete(socket))
+      }
       for (const [one, other] of [
         [near, far],
         [far, near]
@@ -89,6 +94,7 @@ export class Vm {
   closeSockets(): void {
     for (const door of this.#doors.values()) door.close()
     this.#doors.clear()
+    for (const socket of this.#sockets) socket.destroy()
   }
 
   async #vm(args: string[], environment: Record<string, string> = {}, seconds = 120): Promise<string> {
