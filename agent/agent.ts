@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { mkdir } from 'node:fs/promises'
 import { systemClock } from '../common/clock.js'
 import { Fault } from '../common/fault.js'
@@ -66,6 +67,8 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   const clock = systemClock
   const run = commandRunner(log)
   const end = new AbortController()
+  // Each loop waits for it.
+  setMaxListeners(50, end.signal)
   const { state_directory: stateDirectory, run_directory: runDirectory } = config
   await mkdir(stateDirectory, { recursive: true, mode: 0o700 })
   await mkdir(runDirectory, { recursive: true, mode: 0o755 })
