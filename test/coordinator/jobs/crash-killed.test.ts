@@ -19,7 +19,10 @@ const child = join(root, 'dist/test/coordinator/jobs/killed-child.js')
 const atOnce = 3
 t.setTimeout(400_000)
 const kinds = kindsOf({} as never, {} as never, {} as never)
-const chosen = ['vm.create', 'vm.start', 'vm.migrate', 'vm.delete', 'host.upgrade', 'cluster.upgrade']
+const chosen = [
+  ...['vm.create', 'vm.start', 'vm.migrate', 'vm.delete', 'host.upgrade', 'cluster.upgrade'],
+  ...['storage_domain.adopt', 'storage_domain.change_device', 'storage_domain.repair']
+]
 
 /** An upgrade has many steps, and a process is started for each: before a step is after the one before. */
 const momentsOf = (kind: string) => (kind.endsWith('.upgrade') ? ['done'] : ['run', 'done'])
