@@ -88,7 +88,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
   const host: Host = new Host(watchLog.incarnation, identity, onHostChange)
 
   // What it does.
-  const rememberEpoch = (epoch: number) => identity.rememberEpoch(epoch)
+  const rememberEpoch = (epoch: number, incarnation = '') => identity.rememberEpoch(epoch, incarnation)
   const locks = new Locks(lockLevels)
   const requests = new Requests(ledger, rememberEpoch)
   const tasks = new Tasks({

@@ -15,6 +15,7 @@ import { loadConfig } from './config.js'
 import { IdentityFile } from './identity.js'
 import { standardConfig } from './serve.js'
 
+const noRuler = { coordinatorEpoch: 0, coordinatorIncarnation: '' }
 const options = {
   'token-file': { type: 'string' },
   coordinator: { type: 'string' },
@@ -66,7 +67,7 @@ export async function enrol(args: string[], { isRecovery }: { isRecovery: boolea
   await identity.change({
     ...{ hostId: answer.hostId, installationId: answer.installationId, address },
     hostGeneration: Number(answer.hostGeneration),
-    ...(isSame ? {} : { coordinatorEpoch: 0, peers: [], deniedSerials: [], deniedHostIds: [] })
+    ...(isSame ? {} : { ...noRuler, peers: [], deniedSerials: [], deniedHostIds: [] })
   })
   // Last, for an agent that runs looks at these files.
   await new CertificateStore(`${config.state_directory}/tls`).save({

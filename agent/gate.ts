@@ -9,6 +9,8 @@ export type Rule = {
   readonly hostGeneration: number
   /** Highest epoch of a coordinator seen so far. */
   readonly coordinatorEpoch: number
+  /** The life of a coordinator that greeted first at this epoch; empty where none said. */
+  readonly coordinatorIncarnation: string
 }
 
 /** The tokens of a mutation, as read from its message. */
@@ -56,6 +58,18 @@ export function throwIfStaleEpoch(epoch: number, { isCoordinator }: Standing, ru
   }
 }
 
+/**
+ * Two stores that are copies of each other count alike, so two coordinators can come to the same epoch. The
+ * first that greets has the host; the other one needs a person.
+ */
+export function throwIfTwin(epoch: number, incarnation: string, rule: Rule): void {
+  const first = rule.coordinatorIncarnation
+  if (epoch !== rule.coordinatorEpoch || first === '' || incarnation === '' || incarnation === first) return
+  throw new Fault('STALE_COORDINATOR', `another coordinator has epoch ${epoch} as well, and greeted first`, {
+    facts: { coordinatorEpoch: String(epoch) }
+  })
+}
+
 /** A greeting that was made for an earlier life of this host. */
 export function throwIfStaleWelcome(hostGeneration: number, rule: Rule): void {
   if (hostGeneration >= rule.hostGeneration) return
@@ -65,7 +79,11 @@ export function throwIfStaleWelcome(hostGeneration: number, rule: Rule): void {
   )
 }
 
-type Gated = { rule(): Rule; isRecovering(): boolean; rememberEpoch(epoch: number): Promise<void> }
+type Gated = {
+  rule(): Rule
+  isRecovering(): boolean
+  rememberEpoch(epoch: number, incarnation: string): Promise<void>
+}
 
 // These set or guard what the others are checked against, so they come through in any state of the agent.
 const whileRecovering = ['Welcome', 'UpdateDenyList']
@@ -83,9 +101,12 @@ export function agentGate({ rule, isRecovering, rememberEpoch }: Gated): Gate {
       return
     }
     const { coordinatorEpoch, hostGeneration } = tokensOf(message)
-    if (method === 'Welcome') throwIfStaleEpoch(coordinatorEpoch, standing, rule())
-    else throwIfStale({ coordinatorEpoch, hostGeneration }, standing, rule())
-    if (isCoordinator) await rememberEpoch(coordinatorEpoch)
+    const incarnation = incarnationOf(message)
+    if (method === 'Welcome') {
+      throwIfStaleEpoch(coordinatorEpoch, standing, rule())
+      throwIfTwin(coordinatorEpoch, incarnation, rule())
+    } else throwIfStale({ coordinatorEpoch, hostGeneration }, standing, rule())
+    if (isCoordinator) await rememberEpoch(coordinatorEpoch, incarnation)
   }
 }
 
@@ -106,6 +127,10 @@ function tokensOf(message: object): Omit<Stamp, 'requestId'> {
     hostGeneration: Number(fields.int64('hostGeneration', 0n, most))
   }))
 }
+
+/** Only a greeting names it; coordinators of earlier versions do not. */
+const incarnationOf = (message: object): string =>
+  checked(message, fields => fields.optionalUuid('coordinatorIncarnation')) ?? ''
 
 function throwRecovering(): never {
   throw new Fault('RECOVERING', 'the agent is still finding out what runs here')

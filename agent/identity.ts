@@ -16,6 +16,8 @@ export type Identity = {
   hostId: string | null
   hostGeneration: number
   coordinatorEpoch: number
+  /** Which life of a coordinator has that epoch. Absent in files of earlier versions. */
+  coordinatorIncarnation: string
   /** Number of this host in sanlock lockspaces; 0 before the first Welcome. */
   sanlockHostId: number
   /** Where this host said that it listens. */
@@ -30,6 +32,7 @@ const unknown: Identity = {
   hostId: null,
   hostGeneration: 0,
   coordinatorEpoch: 0,
+  coordinatorIncarnation: '',
   sanlockHostId: 0,
   address: '',
   peers: [],
@@ -95,8 +98,12 @@ export class IdentityFile {
   }
 
   /** Before the first command of a new epoch has an effect. */
-  async rememberEpoch(epoch: number): Promise<void> {
-    if (epoch > this.#identity.coordinatorEpoch) await this.change({ coordinatorEpoch: epoch })
+  async rememberEpoch(epoch: number, incarnation = ''): Promise<void> {
+    const { coordinatorEpoch, coordinatorIncarnation } = this.#identity
+    const isNew = epoch > coordinatorEpoch
+    const isNamed = epoch === coordinatorEpoch && coordinatorIncarnation === '' && incarnation !== ''
+    if (!isNew && !isNamed) return
+    await this.change({ coordinatorEpoch: epoch, coordinatorIncarnation: incarnation })
   }
 
   async #write(): Promise<void> {

@@ -23,6 +23,8 @@ export type AgentsOptions = {
   installationId: string
   denies(identity: CertificateIdentity): boolean
   epoch(): number
+  /** UUID of this life of the coordinator. */
+  incarnation: string
   /** A host has refused this coordinator, having seen a newer one. */
   onStale(hostId: string, seenEpoch: number): void
 }
@@ -277,9 +279,10 @@ export class Agents implements Hosts {
 
   /** Messages without these fields do without: unknown ones are not encoded. */
   #stamped<Q>(hostId: string, request: Q): Q {
-    const { store, epoch } = this.#options
+    const { store, epoch, incarnation } = this.#options
     const hostGeneration = hostOrNull(store.read, hostId)?.generation ?? 0
-    return { hostGeneration: String(hostGeneration), ...request, coordinatorEpoch: String(epoch()) }
+    const ruler = { coordinatorEpoch: String(epoch()), coordinatorIncarnation: incarnation }
+    return { hostGeneration: String(hostGeneration), ...request, ...ruler }
   }
 
   #told(hostId: string, error: unknown): unknown {

@@ -98,6 +98,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     own: () => own.certificates,
     denies: identity => denied.denies(identity),
     epoch: () => leadership.epoch,
+    incarnation: about.incarnation,
     onStale: (hostId, seen) => leadership.wasRefused(hostId, seen)
   })
   const measured = new Measured()

@@ -27,4 +27,14 @@ export function greetingFor(reader: Reader, hostId: string, { serials, hostIds }
   }
 }
 
+const mostJump = 1_000_000
+
+/**
+ * The generation of a host, from the store and from the host's own word. A store that was restored can be older
+ * than the host: commands of the time between are refused by their epoch, and the host goes on from its own.
+ */
+export function generationOf(recorded: number, told: number): number {
+  return Number.isSafeInteger(told) && told - recorded <= mostJump ? Math.max(recorded, told) : recorded
+}
+
 export const sameGreeting = (a: Greeting, b: Greeting) => canonicalJson(a) === canonicalJson(b)

@@ -6,6 +6,7 @@ import type { Delta__Output } from '../proto/generated/types/drover/agent/v1/Del
 import type { Hello__Output } from '../proto/generated/types/drover/agent/v1/Hello.js'
 import type { Occurrence__Output } from '../proto/generated/types/drover/agent/v1/Occurrence.js'
 import type { WatchResponse__Output } from '../proto/generated/types/drover/agent/v1/WatchResponse.js'
+import { generationOf } from './greeting.js'
 import type { Measured } from './measured.js'
 import {
   observeHost,
@@ -57,6 +58,8 @@ export class HostSession {
   #waiting: Item[] = []
   #sequence = 0
   #mentioned: Set<string> | null = null
+  /** What the host says of VMs and was not believed, by key: judged again with every heartbeat. */
+  readonly #unbelieved = new Map<string, Delta__Output>()
   #cancel: (() => void) | null = null
   #isOver = false
 
@@ -77,14 +80,21 @@ export class HostSession {
     const { store, clock, hostId } = this.#options
     this.#hello = hello
     this.#sequence = hello.continues ? before.sequence : 0
+    const generation = generationOf(before.generation, Number(hello.hostGeneration))
     this.#mentioned = hello.continues ? null : new Set()
     store.transaction(tx => {
       const { incarnation, bootId, agentVersion } = hello
       noteHost(tx, hostId, {
         ...{ bootId, agentVersion, lastSeen: clock.wall() },
         // Without a whole snapshot there is no position to continue from.
-        ...(hello.continues ? { incarnation } : { incarnation: '', sequence: 0 })
+        ...(hello.continues ? { incarnation } : { incarnation: '', sequence: 0 }),
+        ...(generation > before.generation && { generation })
       })
+      if (generation > before.generation) {
+        const text = `host ${before.name} knows generation ${generation} of itself and this store ${before.generation}: the store is older than the host`
+        const objects = { host: hostId }
+        addEvent(tx, { severity: 'alert', kind: 'host.generation_adopted', text, objects }, clock.wall())
+      }
       if (before.bootId !== '' && before.bootId !== bootId) {
         const text = `host ${before.name} was booted anew`
         addEvent(
@@ -106,6 +116,8 @@ export class HostSession {
       this.#sequence = Math.max(this.#sequence, Number(message.snapshotEnd.sequence))
     }
     if (message.occurrence) this.#add({ kind: 'occurrence', occurrence: message.occurrence })
+    // All that the host had to say before it is here: these still are its latest words.
+    if (message.heartbeat) for (const delta of this.#unbelieved.values()) this.#add({ kind: 'delta', delta })
     if (message.samples) measured.noteSamples(hostId, message.samples)
   }
 
@@ -120,6 +132,7 @@ export class HostSession {
   #takeDelta(delta: Delta__Output): void {
     const { measured, hostId, tasks } = this.#options
     this.#mentioned?.add(delta.key)
+    this.#unbelieved.delete(delta.key)
     this.#sequence = Math.max(this.#sequence, Number(delta.sequence))
     if (delta.vm) measured.noteVm(hostId, delta.vm.vmId, delta.vm.stats)
     if (delta.host) measured.noteHost(hostId, delta.host.stats)
@@ -151,7 +164,7 @@ export class HostSession {
         // A snapshot that is not whole yet is no position.
         if (this.#mentioned) return
         const incarnation = this.#hello?.incarnation ?? ''
-        noteHost(tx, hostId, { incarnation, sequence: this.#sequence, lastSeen: clock.wall() })
+        noteHost(tx, hostId, { incarnation, sequence: this.#position(), lastSeen: clock.wall() })
       })
       this.#waiting = []
     } catch (error) {
@@ -165,6 +178,12 @@ export class HostSession {
       onBroken()
     }
     for (const ghost of ghosts) onGhost(ghost)
+  }
+
+  /** From where a later stream must go on: what was not believed is told again. */
+  #position(): number {
+    const waiting = [...this.#unbelieved.values()].map(({ sequence }) => Number(sequence) - 1)
+    return Math.max(0, Math.min(this.#sequence, ...waiting))
   }
 
   /** One report that makes no sense must not keep the others from being heard. */
@@ -195,8 +214,11 @@ export class HostSession {
         if (removed && key.startsWith('storageDomain/')) return unobserveStorageDomain(tx, id, objectId)
         if (host) observeHost(tx, known, host)
         if (storageDomain) observeStorageDomain(tx, id, storageDomain, now)
-        const ghost = vm ? observeVm(tx, id, vm, this.#options.isHeard, now) : null
-        if (ghost) ghosts.push(ghost)
+        if (!vm) return
+        const heard = observeVm(tx, id, vm, this.#options.isHeard, now)
+        if (heard.kind === 'ghost') ghosts.push(heard.ghost)
+        if (heard.kind === 'unbelieved') this.#unbelieved.set(key, item.delta)
+        else this.#unbelieved.delete(key)
       }
     }
   }

@@ -3,7 +3,7 @@ import type { GetHostResponse__Output } from '../proto/generated/types/drover/ag
 import type { Occurrence__Output } from '../proto/generated/types/drover/agent/v1/Occurrence.js'
 import type { StorageDomainState__Output } from '../proto/generated/types/drover/agent/v1/StorageDomainState.js'
 import type { Vm__Output } from '../proto/generated/types/drover/agent/v1/Vm.js'
-import { judge, type Verdict } from './observed-vm.js'
+import { isUnbelieved, judge, type Verdict } from './observed-vm.js'
 import { keptFree, spaceNews } from './storage-space.js'
 import { addEvent, type NewEvent } from './store/events.js'
 import { host, hostOrNull, noteHost, type Host } from './store/hosts.js'
@@ -25,28 +25,34 @@ import { wallOf, wordOf } from './wire.js'
 /** A copy of an earlier life of a VM that a host still has. */
 export type Ghost = { vmId: string; generation: number; status: VmStatus }
 
+/** What became of a host's word about a VM; what was not believed may be right a moment later. */
+export type Heard = { kind: 'taken' } | { kind: 'unbelieved' } | { kind: 'ghost'; ghost: Ghost }
+const taken: Heard = { kind: 'taken' }
+
 export function observeVm(
   tx: Tx,
   hostId: string,
   seen: Vm__Output,
   isHeard: (hostId: string) => boolean,
   now: number
-): Ghost | null {
+): Heard {
   const known = vmOrNull(tx, seen.vmId)
   if (!known) {
     observeStranger(tx, hostId, seen, now)
-    return null
+    return taken
   }
   if (known.isExternal) {
     noteVm(tx, known.id, { ...stateOf(seen), hostId, name: seen.name })
-    return null
+    return taken
   }
   const generation = Number(seen.vmGeneration)
   const sighting = { hostId, generation, status: statusOf(seen), exitReason: seen.exitReason }
   const isHostHeard = known.hostId !== null && isHeard(known.hostId)
   const verdict = judge(sighting, { ...known, isHostHeard })
   apply(tx, known, hostId, seen, verdict, now)
-  return verdict.kind === 'ghost' ? { vmId: known.id, generation, status: sighting.status } : null
+  if (verdict.kind === 'ghost')
+    return { kind: 'ghost', ghost: { vmId: known.id, generation, status: sighting.status } }
+  return isUnbelieved(verdict, sighting) ? { kind: 'unbelieved' } : taken
 }
 
 const statusOf = (seen: Vm__Output) => (wordOf('VM_STATUS', seen.status) || 'unknown') as VmStatus

@@ -57,6 +57,13 @@ export function judge(seen: Sighting, known: Recorded): Verdict {
   return mayHaveIt ? { kind: 'believe', hostId: seen.hostId } : { kind: 'ignore' }
 }
 
+/**
+ * Whether the same word has to be judged again. A host says a thing once: what it said of a VM that it runs while
+ * its former host still seemed to have it is right as soon as that one has told that the VM left.
+ */
+export const isUnbelieved = (verdict: Verdict, { status }: Pick<Sighting, 'status'>): boolean =>
+  verdict.kind === 'ignore' && status !== 'down'
+
 function judgeDown(seen: Sighting, known: Recorded, isNews: boolean, isOwner: boolean): Verdict {
   if (isOwner && seen.exitReason === 'migrated') return { kind: 'left' }
   // The host of a crash is remembered: it is the first choice for the restart.

@@ -1,9 +1,9 @@
 import t from 'tap'
-import { throwIfStale, type Rule, type Standing } from '../../agent/gate.js'
+import { throwIfStale, throwIfTwin, type Rule, type Standing } from '../../agent/gate.js'
 import type { Reason } from '../../common/fault.js'
 import { Fault } from '../../common/fault.js'
 
-const rule: Rule = { hostGeneration: 4, coordinatorEpoch: 7 }
+const rule: Rule = { hostGeneration: 4, coordinatorEpoch: 7, coordinatorIncarnation: 'first' }
 const coordinator: Standing = { isCoordinator: true, isRecovering: false }
 const local: Standing = { isCoordinator: false, isRecovering: false }
 
@@ -21,16 +21,36 @@ const cases: Array<[string, Standing, epoch: number, generation: number, Reason 
   ['nothing is changed while the agent recovers', { ...coordinator, isRecovering: true }, 7, 4, 'RECOVERING']
 ]
 
+const reasonOf = (decide: () => void): unknown => {
+  try {
+    decide()
+    return null
+  } catch (error) {
+    return error instanceof Fault ? error.reason : error
+  }
+}
+
 for (const [why, standing, coordinatorEpoch, hostGeneration, reason] of cases) {
   t.test(why, async t => {
-    const decide = () => {
-      try {
-        throwIfStale({ coordinatorEpoch, hostGeneration }, standing, rule)
-        return null
-      } catch (error) {
-        return error instanceof Fault ? error.reason : error
-      }
-    }
-    t.equal(decide(), reason)
+    const decide = () => throwIfStale({ coordinatorEpoch, hostGeneration }, standing, rule)
+    t.equal(reasonOf(decide), reason)
   })
+}
+
+const unnamed: Rule = { ...rule, coordinatorIncarnation: '' }
+const greetings: Array<[string, epoch: number, incarnation: string, Rule, Reason | null]> = [
+  ['a coordinator greets as often as it likes', 7, 'first', rule, null],
+  ['a newer reign greets, whoever it is', 8, 'second', rule, null],
+  ['of two coordinators with one epoch the first has the host', 7, 'second', rule, 'STALE_COORDINATOR'],
+  ['who does not say who it is, is of an earlier version', 7, '', rule, null],
+  ['where nobody said so yet, nobody was first', 7, 'second', unnamed, null]
+]
+
+for (const [why, epoch, incarnation, known, reason] of greetings) {
+  t.test(why, async t =>
+    t.equal(
+      reasonOf(() => throwIfTwin(epoch, incarnation, known)),
+      reason
+    )
+  )
 }

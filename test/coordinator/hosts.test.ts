@@ -103,6 +103,59 @@ t.test('a source that let go says where the VM went, also to a store that knew o
   await world.until(() => vm()?.status === 'up')
 })
 
+t.test('what a destination said too early is believed as soon as the source has let go', async t => {
+  const world = await coordinatorWorld(t)
+  const clusterId = await world.createCluster()
+  const a = await world.addHost(clusterId, 'a')
+  const b = await world.addHost(clusterId, 'b')
+  const [vmId, other] = [addVm(world, clusterId), addVm(world, clusterId)]
+  const vm = () => vmOrNull(world.read, vmId)
+  a.setVm(seenVm(vmId, 'UP'))
+  await world.until(() => vm()?.status === 'up')
+  b.setVm(seenVm(vmId, 'UP'))
+  b.setVm(seenVm(other, 'UP'))
+  await world.until(() => vmOrNull(world.read, other)?.status === 'up')
+  t.equal(vm()?.hostId, a.hostId, 'the host on record speaks for itself')
+
+  const migration = { destinationHostId: b.hostId }
+  a.setVm(seenVm(vmId, 'DOWN', 1, { exitReason: 'migrated', migration }))
+  await world.until(() => vm()?.hostId === b.hostId && vm()?.status === 'up')
+  t.pass('although the destination said it once')
+})
+
+t.test('what was not believed is told again to the next life of the coordinator', async t => {
+  const world = await coordinatorWorld(t)
+  const clusterId = await world.createCluster()
+  const a = await world.addHost(clusterId, 'a')
+  const b = await world.addHost(clusterId, 'b')
+  const [vmId, other] = [addVm(world, clusterId), addVm(world, clusterId)]
+  const vm = () => vmOrNull(world.read, vmId)
+  a.setVm(seenVm(vmId, 'UP'))
+  await world.until(() => vm()?.status === 'up')
+  b.setVm(seenVm(vmId, 'UP'))
+  b.setVm(seenVm(other, 'UP'))
+  await world.until(() => vmOrNull(world.read, other)?.status === 'up')
+  const { incarnation } = b.watch
+  await world.stop()
+  const migration = { destinationHostId: b.hostId }
+  a.setVm(seenVm(vmId, 'DOWN', 1, { exitReason: 'migrated', migration }))
+  await world.start()
+  await world.until(() => vm()?.hostId === b.hostId && vm()?.status === 'up')
+  t.equal(b.watch.incarnation, incarnation, 'by an agent that lived on')
+})
+
+t.test('a store that is older than a host takes the generation that the host knows', async t => {
+  const world = await coordinatorWorld(t)
+  const agent = await world.addHost(await world.createCluster(), 'a')
+  await world.stop()
+  agent.hostGeneration = 5
+  await world.start()
+  await world.until(() => world.running.agents.isReady(agent.hostId))
+  t.equal(host(world.read, agent.hostId).generation, 5)
+  const told = (await world.events()).find(({ kind }) => kind === 'host.generation_adopted')
+  t.match(told, { severity: 'SEVERITY_ALERT', text: /knows generation 5 of itself and this store 1/ })
+})
+
 t.test('a second host is believed once the host on record is silent', async t => {
   const world = await coordinatorWorld(t)
   const clusterId = await world.createCluster()

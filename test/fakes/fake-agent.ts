@@ -38,6 +38,8 @@ export class FakeAgent {
   address = ''
   bootId: string = randomUUID()
   hardwareId: string = randomUUID()
+  /** The life of a coordinator that greeted first at its epoch. */
+  coordinatorIncarnation = ''
   isRecovering = false
   peers: Wire[] = []
   deniedSerials: string[] = []
@@ -203,6 +205,17 @@ export class FakeAgent {
       throw new Fault('STALE_COORDINATOR', `epoch ${epoch} is older than ${this.coordinatorEpoch}`, {
         facts: { coordinatorEpoch: String(this.coordinatorEpoch) }
       })
+    }
+    const { coordinatorIncarnation: incarnation = '' } = message as Wire
+    if (path.endsWith('/Welcome')) {
+      const isTwin = epoch === this.coordinatorEpoch && incarnation !== this.coordinatorIncarnation
+      if (isTwin && this.coordinatorIncarnation !== '') {
+        const facts = { coordinatorEpoch: String(epoch) }
+        throw new Fault('STALE_COORDINATOR', `another coordinator has epoch ${epoch} as well`, { facts })
+      }
+      const generation = Number(hostGeneration)
+      if (generation < this.hostGeneration) throw new Fault('STALE_GENERATION', `${generation} is over`)
+      this.coordinatorIncarnation = String(incarnation)
     }
     this.coordinatorEpoch = epoch
     if (path.endsWith('/Welcome')) return

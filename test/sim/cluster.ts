@@ -39,7 +39,7 @@ export class SimCluster {
         this.lives.shift()
         return
       case 'start':
-        if (!first) this.lives.unshift(new SimCoordinator('c1', this.world, this.#records))
+        if (first?.name !== 'c1') this.lives.unshift(new SimCoordinator('c1', this.world, this.#records))
         return
       case 'cut':
         if (first) first.isCut = true
@@ -72,14 +72,25 @@ export class SimCluster {
     if (this.world.rules.takesEpoch) records.epoch = Math.max(records.epoch, ...seen)
   }
 
+  #isRefused({ epoch, incarnation }: SimCoordinator): boolean {
+    return [...this.world.machines.values()].some(({ rule }) => {
+      const isTwin = rule.coordinatorEpoch === epoch && rule.coordinatorIncarnation !== incarnation
+      return rule.coordinatorEpoch > epoch || isTwin
+    })
+  }
+
   /** One coordinator is left, the newest, and it reaches everybody. */
   heal(): void {
     for (const life of this.lives) life.isCut = false
     const [newest] = this.lives.toSorted((a, b) => b.epoch - a.epoch)
     for (const life of this.lives) if (life !== newest) life.kill()
     this.lives = newest ? [newest] : [new SimCoordinator('c1', this.world, this.#records)]
-    // Whoever is left rules: a person lifts its epoch where hosts have seen a higher one.
-    if (newest) this.#adoptEpoch(newest.records)
+    // Whoever is left rules: a person lifts its epoch where hosts have seen another coordinator.
+    const [left] = this.lives
+    if (left && this.#isRefused(left)) {
+      this.#adoptEpoch(left.records)
+      if (this.world.rules.takesEpoch) left.records.epoch++
+    }
     const { records } = this.lives[0] ?? { records: this.#records }
     for (const row of records.hosts.values())
       if (row.mode === 'maintenance') this.lives[0]?.jobs.order('activate', { host: row.id })

@@ -307,6 +307,7 @@ export const families: Family[] = [
       some(1, faults.restore),
       always(1, faults.crash),
       some(1, faults.cable),
+      some(3, faults.agent),
       some(2, faults.vmCycle),
       some(1, faults.migrate),
       some(1, faults.lostMove)

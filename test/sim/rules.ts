@@ -1,4 +1,5 @@
-import { throwIfStale, throwIfStaleEpoch, throwIfStaleWelcome } from '../../agent/gate.js'
+import { throwIfStale, throwIfStaleEpoch, throwIfStaleWelcome, throwIfTwin } from '../../agent/gate.js'
+import { generationOf } from '../../coordinator/greeting.js'
 import { decide } from '../../coordinator/ha/decide.js'
 import { readPowerRound, switchPower } from '../../coordinator/ha/fencing/power.js'
 import { hasRenewedSince, readLease, tellsOfRenewals } from '../../coordinator/ha/lease-reading.js'
@@ -8,7 +9,7 @@ import { decideRestarts } from '../../coordinator/ha/restart-policy.js'
 import { nextLeaving, stuckOf } from '../../coordinator/jobs/evacuation.js'
 import { ownerOf } from '../../coordinator/jobs/migration-owner.js'
 import { missedHosts, nextUpgrades, problemAfter, upgradeOrder } from '../../coordinator/jobs/upgrade-plan.js'
-import { judge } from '../../coordinator/observed-vm.js'
+import { isUnbelieved, judge } from '../../coordinator/observed-vm.js'
 
 /**
  * The production code under test, and the laws of the world it relies on: all in one record, so that a mutant
@@ -36,6 +37,9 @@ export type Rules = {
   throwIfStale: typeof throwIfStale
   throwIfStaleEpoch: typeof throwIfStaleEpoch
   throwIfStaleWelcome: typeof throwIfStaleWelcome
+  throwIfTwin: typeof throwIfTwin
+  generationOf: typeof generationOf
+  isUnbelieved: typeof isUnbelieved
   // What the jobs and the agents do, as in coordinator/jobs and agent/.
   /** A start takes the VM's lease first. */
   acquiresLease: boolean
@@ -76,7 +80,7 @@ export const production: Rules = {
   ...{ decide, noteRound, decideRestarts, readLease, hasRenewedSince, readPowerRound, switchPower },
   ...{ judge, ownerOf, orphansOf, nextLeaving, stuckOf, nextUpgrades },
   ...{ tellsOfRenewals, missedHosts, upgradeOrder, problemAfter },
-  ...{ throwIfStale, throwIfStaleEpoch, throwIfStaleWelcome },
+  ...{ throwIfStale, throwIfStaleEpoch, throwIfStaleWelcome, throwIfTwin, generationOf, isUnbelieved },
   ...{ acquiresLease: true, awaitsLease: true, clearingCompares: true, clearsOnlyAfterPower: true },
   ...{ replyProvesNothing: true, takesStartsBack: true, remembersRequests: true, remembersEpoch: true },
   ...{ fencesGeneration: true, takesEpoch: true, sparesGhosts: true, switchesOverLast: true },

@@ -160,6 +160,22 @@ t.test('a welcome sets generation and peers; one for an earlier life is refused'
   )
 })
 
+t.test('of two coordinators with one epoch the first has the host, also after a restart', async t => {
+  const greet = (coordinatorIncarnation: string) =>
+    coordinator.mutate('host', 'Welcome', {
+      ...{ coordinatorEpoch: '4', hostGeneration: '3', sanlockHostId: 7, peers: [], coordinatorIncarnation }
+    })
+  const [first, second] = ['aaaaaaaa', 'bbbbbbbb'].map(word => `${word}-0000-4000-8000-000000000000`)
+  await greet(first ?? '')
+  await greet(first ?? '')
+  t.match(await greet(second ?? '').catch((failure: Refused) => failure), { code: status.ABORTED })
+  t.match(await greet('x/../y').catch((failure: Refused) => failure), { code: status.INVALID_ARGUMENT })
+  await world.agentEnds('SIGKILL')
+  await world.startAgent()
+  t.match(await greet(second ?? '').catch((failure: Refused) => failure), { code: status.ABORTED }, 'durable')
+  await greet(first ?? '')
+})
+
 t.test('who is denied is refused at the next call, on the connection that it has', async t => {
   const tokens = { coordinatorEpoch: '4', hostGeneration: '3' }
   const refused = await house.root.issue({

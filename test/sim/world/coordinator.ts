@@ -41,10 +41,18 @@ export class SimCoordinator implements HaWorld {
   readonly #loop: HaLoop
   readonly #healths = new Healths()
   readonly #started: number
+  /** Of this life; hosts tell twins by it. */
+  readonly incarnation: string
   readonly #stop = new AbortController()
   readonly #restarts = new Map<string, Restarts>()
   /** Hosts that accepted the greeting, with the generation it named. */
   readonly ready = new Map<string, number>()
+  /** Hosts that this life has greeted: it commands no others. */
+  readonly greeted = new Set<string>()
+  /** Hosts that refuse it: their stream ends with that. */
+  readonly #refused = new Set<string>()
+  /** Hosts that said what was not believed. */
+  readonly #unbelieved = new Set<string>()
   /** What was last heard of a host. */
   readonly heardChanges = new Map<string, number>()
   readonly #renewals = new Map<string, { stamp: number; changed: number | null; since: number }>()
@@ -55,6 +63,7 @@ export class SimCoordinator implements HaWorld {
     this.world = world
     this.records = records
     this.#started = world.now
+    this.incarnation = `${name}@${world.now}`
     if (world.rules.takesEpoch) records.epoch++
     this.fence = new SimFence(this)
     this.jobs = new JobsOfLife(this)
@@ -81,7 +90,7 @@ export class SimCoordinator implements HaWorld {
     this.jobs.tick()
   }
 
-  hears = (host: Machine) => !this.isCut && isHeard(this.world, host)
+  hears = (host: Machine) => !this.isCut && isHeard(this.world, host) && !this.#refused.has(host.id)
 
   /** Whether it is heard, and has told what it has. */
   hasTold = (host: Machine) => this.hears(host) && this.world.now >= host.recoversUntil
@@ -94,7 +103,7 @@ export class SimCoordinator implements HaWorld {
   offSince = (hostId: string) => this.#loop.offSince(hostId)
 
   #listen(host: Machine): void {
-    if (!this.hears(host)) {
+    if (this.isCut || !isHeard(this.world, host)) {
       this.ready.delete(host.id)
       this.heardChanges.delete(host.id)
       return
@@ -102,14 +111,27 @@ export class SimCoordinator implements HaWorld {
     const row = hostRow(this.records, host.id)
     // The first word of a stream names the boot.
     row.bootId = host.boot
-    if (this.ready.get(host.id) !== row.generation) {
-      const answer = welcome(this.world, host, this.stampFor(host))
-      if (answer.kind === 'ok') this.ready.set(host.id, row.generation)
-      else this.ready.delete(host.id)
-    }
-    if (this.heardChanges.get(host.id) === host.changes || this.world.now < host.recoversUntil) return
+    row.generation = this.world.rules.generationOf(row.generation, host.rule.hostGeneration)
+    if (this.ready.get(host.id) !== row.generation) this.#greet(host, row)
+    if (!this.hears(host) || this.world.now < host.recoversUntil) return
+    if (this.heardChanges.get(host.id) !== host.changes) this.#hear(host, row, false)
+    else if (this.#unbelieved.has(host.id)) this.#hear(host, row, true)
+  }
+
+  #greet(host: Machine, { generation }: HostRow): void {
+    const answer = welcome(this.world, host, { ...this.stampFor(host), incarnation: this.incarnation })
+    if (answer.kind === 'ok') {
+      this.ready.set(host.id, generation)
+      this.greeted.add(host.id)
+    } else this.ready.delete(host.id)
+    if (answer.kind === 'refused') this.#refused.add(host.id)
+    else this.#refused.delete(host.id)
+  }
+
+  #hear(host: Machine, row: HostRow, isAgain: boolean): void {
     this.heardChanges.set(host.id, host.changes)
-    hear(this, host, row)
+    if (hear(this, host, row, isAgain)) this.#unbelieved.delete(host.id)
+    else this.#unbelieved.add(host.id)
   }
 
   // What the HA loop asks.

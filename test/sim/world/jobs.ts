@@ -69,7 +69,7 @@ export class JobsOfLife {
   /** A command of this job to a host; the same id until it has an answer. */
   ask(job: Job, host: Machine, part: string, effect: () => string): Answer {
     const { world } = this.coordinator
-    if (this.coordinator.isCut) return { kind: 'silent' }
+    if (this.coordinator.isCut || !this.coordinator.greeted.has(host.id)) return { kind: 'silent' }
     const id = `${this.coordinator.records.epoch > 0 ? '' : '?'}${job.id}/${part}/${job.vm}/${job.generation}/${job.attempt}`
     return command(world, host, this.coordinator.stampFor(host), id, effect)
   }

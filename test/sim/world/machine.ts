@@ -37,7 +37,7 @@ export type Machine = {
   version: number
   upgradeFails: boolean
   // The agent's memory.
-  rule: { coordinatorEpoch: number; hostGeneration: number }
+  rule: { coordinatorEpoch: number; coordinatorIncarnation: string; hostGeneration: number }
   durableEpoch: number
   /** Outcome of each request. */
   ledger: Map<string, string>
@@ -51,7 +51,7 @@ export const machine = (id: string, spec: HostSpec): Machine => ({
   ...{ id, spec, isOn: true, boot: 1, bootsAt: null, netIn: true, netOut: true, storage: true },
   ...{ frozenUntil: -1, hungUntil: -1, recoversUntil: -1, joinedAt: -100, inLockspace: true, killedAt: null },
   ...{ dumpsUntil: -1, device: 'works' as const, changes: 0, version: 1, upgradeFails: false },
-  ...{ rule: { coordinatorEpoch: 0, hostGeneration: 1 }, durableEpoch: 0 },
+  ...{ rule: { coordinatorEpoch: 0, coordinatorIncarnation: '', hostGeneration: 1 }, durableEpoch: 0 },
   ...{ ledger: new Map(), ended: new Map(), owes: new Set() }
 })
 

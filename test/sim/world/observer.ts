@@ -7,22 +7,29 @@ const statusOf: Record<Copy['state'], VmStatus> = {
   ...{ running: 'up', paused: 'paused', leaving: 'migrating_from', arriving: 'migrating_to' }
 }
 
-/** A host tells everything that it has; what is on record and not there is gone. As coordinator/observe.ts. */
-export function hear(coordinator: SimCoordinator, host: Machine, row: HostRow): void {
+/**
+ * A host tells everything that it has; what is on record and not there is gone. As coordinator/host-session.ts,
+ * where what was not believed is judged again later. Says whether all was believed.
+ */
+export function hear(coordinator: SimCoordinator, host: Machine, row: HostRow, isAgain: boolean): boolean {
   const { world, records } = coordinator
   Object.assign(row, { version: host.version, hasStorage: host.storage })
   const said = new Set<string>()
+  let isAllBelieved = true
   for (const copy of world.copies) {
     if (copy.host !== host.id) continue
     said.add(copy.vm)
-    see(coordinator, host.id, copy.vm, copy.generation, statusOf[copy.state], '', copy.to)
+    const { vm, generation, state, to } = copy
+    if (!see(coordinator, host.id, vm, generation, statusOf[state], '', to)) isAllBelieved = false
   }
+  if (isAgain) return isAllBelieved
   for (const [vm, { generation, exitReason, to }] of host.ended) {
     if (said.has(vm)) continue
     said.add(vm)
     see(coordinator, host.id, vm, generation, 'down', exitReason, to)
   }
   for (const vm of records.vms.values()) if (!said.has(vm.id)) unsee(coordinator, host.id, vm)
+  return isAllBelieved
 }
 
 function see(
@@ -33,7 +40,7 @@ function see(
   status: VmStatus,
   exitReason: string,
   to: string | null
-): void {
+): boolean {
   const { world, records, name } = coordinator
   const known = vmRow(records, vmId)
   const isHostHeard = known.hostId !== null && coordinator.hasTold(world.machine(known.hostId))
@@ -42,15 +49,15 @@ function see(
     case 'ghost':
       if (!world.rules.sparesGhosts)
         world.end(copy => copy.vm === vmId && copy.generation > generation, 'destroyed')
-      return
+      break
     case 'ignore':
-      return
+      break
     case 'arriving':
       known.migratingToHostId = hostId
-      return
+      break
     case 'notArriving':
       known.migratingToHostId = null
-      return
+      break
     case 'left': {
       const next = known.migratingToHostId ?? to
       Object.assign(known, {
@@ -58,7 +65,7 @@ function see(
         hostId: next ?? hostId,
         migratingToHostId: null
       })
-      return
+      break
     }
     case 'believe': {
       const isMigrating = status === 'migrating_from'
@@ -72,6 +79,7 @@ function see(
       if (status === 'down' && exitReason === 'shutdown') known.wantedRunning = false
     }
   }
+  return !world.rules.isUnbelieved(verdict, { status })
 }
 
 function unsee({ world, name }: SimCoordinator, hostId: string, known: VmRow): void {

@@ -47,22 +47,26 @@ export function command(
 export function welcome(
   world: SimWorld,
   host: Machine,
-  { epoch, generation }: { epoch: number; generation: number }
+  { epoch, generation, incarnation }: { epoch: number; generation: number; incarnation: string }
 ): Answer {
   if (!isAwake(world, host) || !host.netIn) return { kind: 'silent' }
   try {
     world.rules.throwIfStaleEpoch(epoch, { isCoordinator: true, isRecovering: false }, host.rule)
+    world.rules.throwIfTwin(epoch, incarnation, host.rule)
     world.rules.throwIfStaleWelcome(generation, host.rule)
   } catch (error) {
     if (error instanceof Fault) return { kind: 'refused', reason: error.reason }
     throw error
   }
-  remember(host, epoch)
+  remember(host, epoch, incarnation)
   host.rule = { ...host.rule, hostGeneration: generation }
   return { kind: 'ok', word: '' }
 }
 
-function remember(host: Machine, epoch: number): void {
+/** As agent/identity.ts. */
+function remember(host: Machine, epoch: number, incarnation = ''): void {
   host.durableEpoch = Math.max(host.durableEpoch, epoch)
-  host.rule = { ...host.rule, coordinatorEpoch: Math.max(host.rule.coordinatorEpoch, epoch) }
+  const { coordinatorEpoch, coordinatorIncarnation } = host.rule
+  if (epoch < coordinatorEpoch || (epoch === coordinatorEpoch && coordinatorIncarnation !== '')) return
+  host.rule = { ...host.rule, coordinatorEpoch: epoch, coordinatorIncarnation: incarnation }
 }
