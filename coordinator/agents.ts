@@ -27,6 +27,8 @@ export type AgentsOptions = {
   incarnation: string
   /** A host has refused this coordinator, having seen a newer one. */
   onStale(hostId: string, seenEpoch: number): void
+  /** A host has accepted the greeting of this coordinator. */
+  onObeyed(hostId: string): void
 }
 
 type Connection = { client: RpcClient; address: string; own: Certificates; isReady: boolean }
@@ -66,6 +68,11 @@ export class Agents implements Hosts {
   setReady(hostId: string, isReady: boolean): void {
     const connection = this.#connections.get(hostId)
     if (connection) connection.isReady = isReady
+    if (isReady) this.#options.onObeyed(hostId)
+  }
+
+  ready(): string[] {
+    return [...this.#connections].filter(([, { isReady }]) => isReady).map(([hostId]) => hostId)
   }
 
   /** Ends the connection; the next call makes a new one. */

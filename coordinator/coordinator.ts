@@ -99,7 +99,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     denies: identity => denied.denies(identity),
     epoch: () => leadership.epoch,
     incarnation: about.incarnation,
-    onStale: (hostId, seen) => leadership.wasRefused(hostId, seen)
+    onStale: (hostId, seen) => leadership.wasRefused(hostId, seen),
+    onObeyed: hostId => leadership.wasObeyed(hostId)
   })
   const measured = new Measured()
   const observer = new Observer({ store, agents, measured, denied, clock, log })
@@ -108,7 +109,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   const { jobs, hostStorage } = registerJobs({
     ...{ store, hosts: agents, power, loads: measured, clock, log, epoch: leadership.epoch }
   })
-  const ha = new Ha({ store, loads: measured, clock, log, jobs, hosts: agents, power, isHeard })
+  const mayRestartVms = () => leadership.mayRestartVms(agents.ready())
+  const ha = new Ha({
+    ...{ store, loads: measured, clock, log, jobs, hosts: agents, power, isHeard, mayRestartVms }
+  })
 
   const trail = new AuditTrail(store, clock, log)
   const mutations = new Mutations(store, clock, trail)

@@ -3,6 +3,7 @@ import { writeDurably } from '../common/durable-file.js'
 import { Fault } from '../common/fault.js'
 import type { Logger } from '../common/log.js'
 import { addEvent } from './store/events.js'
+import { hostOrNull } from './store/hosts.js'
 import { putSetting, setting } from './store/settings.js'
 import type { Store } from './store/store.js'
 
@@ -19,6 +20,8 @@ export class Leadership {
   readonly #log: Logger
   #epoch: number
   #highestSeen = 0
+  /** Hosts whose last answer was that they obey another coordinator. */
+  readonly #refusing = new Set<string>()
   #lastAlert = 0
 
   constructor(store: Store, seenFile: string, clock: Clock, log: Logger) {
@@ -36,11 +39,24 @@ export class Leadership {
   /** An operator has lifted the epoch while this coordinator runs. */
   reignAgain(epoch: number): void {
     if (epoch > this.#epoch) this.#epoch = epoch
+    this.#refusing.clear()
     this.#log.warn({ epoch: this.#epoch }, 'the epoch was lifted by an operator')
+  }
+
+  wasObeyed(hostId: string): void {
+    this.#refusing.delete(hostId)
+  }
+
+  /** See mayRestartVms. Of the hosts that are ready, those count that have not refused since. */
+  mayRestartVms(readyHosts: readonly string[]): boolean {
+    const obeying = readyHosts.filter(id => !this.#refusing.has(id)).length
+    const refusing = [...this.#refusing].filter(id => hostOrNull(this.#store.read, id) !== null).length
+    return mayRestartVms({ obeying, refusing })
   }
 
   /** A host knows a newer coordinator: another one runs, or this store is older than the world. */
   wasRefused(hostId: string, seenEpoch: number): void {
+    this.#refusing.add(hostId)
     this.#log.error({ host: hostId, seenEpoch, epoch: this.#epoch }, 'a host refuses this coordinator')
     if (seenEpoch > this.#highestSeen) {
       this.#highestSeen = seenEpoch
@@ -59,6 +75,14 @@ export class Leadership {
     )
   }
 }
+
+/**
+ * Whether a coordinator may prove hosts dead and start their VMs anew. Two whose stores are copies of each other can
+ * share the hosts: each was first at some. Both would restart the same VM on hosts of their own, so the one that
+ * more hosts refuse than obey, or as many, leaves that to the other.
+ */
+export const mayRestartVms = ({ obeying, refusing }: { obeying: number; refusing: number }): boolean =>
+  refusing === 0 || obeying > refusing
 
 export function takeEpoch(store: Store): number {
   return store.transaction(tx => {

@@ -24,6 +24,8 @@ export type HaOptions = {
   storageFencing?: StorageFencing
   /** Whether the host's stream is up and its last heartbeat is fresh (3 s). */
   isHeard(hostId: string): boolean
+  /** Whether more hosts obey this coordinator than another one. */
+  mayRestartVms(): boolean
 }
 
 /** High availability, composed: the loop, its world, and the clearing of leases. */
@@ -33,10 +35,12 @@ export class Ha {
   readonly #clock: Clock
 
   constructor(options: HaOptions) {
-    const { store, loads, clock, log, jobs, hosts, power, isHeard } = options
+    const { store, loads, clock, log, jobs, hosts, power, isHeard, mayRestartVms } = options
     const { storageFencing = noStorageFencing } = options
     const leases = new LeaseReports(store, isHeard)
-    const world = new StoreWorld({ store, loads, clock, jobs, power, storageFencing, leases, isHeard })
+    const world = new StoreWorld({
+      ...{ store, loads, clock, jobs, power, storageFencing, leases, isHeard, mayRestartVms }
+    })
     const loop = new HaLoop(world, clock, log)
     const offSince = (hostId: string) => loop.offSince(hostId)
     this.#clock = clock

@@ -44,6 +44,8 @@ export type StoreWorldOptions = {
   power: Pick<HostPower, 'read' | 'switch' | 'has' | 'awaitKdump' | 'restartAgent'>
   storageFencing: StorageFencing
   leases: LeaseReports
+  /** Whether more hosts obey this coordinator than another one. */
+  mayRestartVms(): boolean
 }
 
 /** Restarts of one VM in this life of the coordinator: when it started again, and what became of the last try. */
@@ -79,6 +81,10 @@ export class StoreWorld implements HaWorld {
 
   uptime(): Seconds {
     return seconds(this.#options.clock.monotonic() - this.#started)
+  }
+
+  mayRestartVms(): boolean {
+    return this.#options.mayRestartVms()
   }
 
   clusters(): WatchedCluster[] {

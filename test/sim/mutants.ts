@@ -18,6 +18,15 @@ const amid =
     production.decide(health, seen, { ...cluster, ...change }, policy, now)
 
 export const mutants: Mutant[] = [
+  // Two coordinators, and stores older than the world.
+  bug('two coordinators that share the hosts both restart', 'coordinators', 'I1', {
+    mayRestartVms: () => true
+  }),
+  bug('hosts obey two coordinators with one epoch', 'coordinators', 'I1', { throwIfTwin: () => {} }),
+  bug('a restored store keeps its old generation of a host', 'coordinators', 'I12', {
+    generationOf: recorded => recorded
+  }),
+  bug('what a host said too early is forgotten', 'coordinators', 'I14', { isUnbelieved: () => false }),
   // Leases and the laws they rest on.
   bug('a restart takes no lease', 'host-loss', 'I1', { acquiresLease: false, awaitsLease: false }),
   bug('a host counts as dead after 60 s', 'partitions', 'I1', { deadAfter: 60 }),

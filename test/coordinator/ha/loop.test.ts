@@ -34,6 +34,7 @@ function world(
   }
   const outside: HaWorld = {
     uptime: () => seconds(10_000),
+    mayRestartVms: () => true,
     clusters: () => [{ clusterId: 'c', policy: defaultHaPolicy, hosts: [host] }],
     failedVms: change.failed ?? (() => []),
     noteOrphans: () => {},

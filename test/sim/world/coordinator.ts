@@ -161,6 +161,10 @@ export class SimCoordinator implements HaWorld {
     }
   }
 
+  mayRestartVms(): boolean {
+    return this.world.rules.mayRestartVms({ obeying: this.ready.size, refusing: this.#refused.size })
+  }
+
   clusters(): WatchedCluster[] {
     this.#count()
     const rows = [...this.records.hosts.values()].filter(row => this.#isWatched(row))
