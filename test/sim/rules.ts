@@ -82,7 +82,15 @@ export const production: Rules = {
   ...{ decide, noteRound, decideRestarts, readLease, hasRenewedSince, readPowerRound, switchPower },
   ...{ judge, ownerOf, orphansOf, nextLeaving, stuckOf, nextUpgrades },
   ...{ tellsOfRenewals, missedHosts, upgradeOrder, problemAfter },
-  ...{ throwIfStale, throwIfStaleEpoch, throwIfStaleWelcome, throwIfTwin, generationOf, isUnbelieved, mayRestartVms },
+  ...{
+    throwIfStale,
+    throwIfStaleEpoch,
+    throwIfStaleWelcome,
+    throwIfTwin,
+    generationOf,
+    isUnbelieved,
+    mayRestartVms
+  },
   ...{ acquiresLease: true, awaitsLease: true, clearingCompares: true, clearsOnlyAfterPower: true },
   ...{ replyProvesNothing: true, takesStartsBack: true, remembersRequests: true, remembersEpoch: true },
   ...{ fencesGeneration: true, takesEpoch: true, sparesGhosts: true, switchesOverLast: true },
