@@ -70,6 +70,17 @@ export function throwIfTwin(epoch: number, incarnation: string, rule: Rule): voi
   })
 }
 
+/** What is remembered of a coordinator that was let in. The same rule: nothing new. */
+export function ruleAfter<R extends Omit<Rule, 'hostGeneration'>>(
+  rule: R,
+  epoch: number,
+  incarnation: string
+): R {
+  const isNew = epoch > rule.coordinatorEpoch
+  const isNamed = epoch === rule.coordinatorEpoch && rule.coordinatorIncarnation === '' && incarnation !== ''
+  return isNew || isNamed ? { ...rule, coordinatorEpoch: epoch, coordinatorIncarnation: incarnation } : rule
+}
+
 /** A greeting that was made for an earlier life of this host. */
 export function throwIfStaleWelcome(hostGeneration: number, rule: Rule): void {
   if (hostGeneration >= rule.hostGeneration) return

@@ -1,7 +1,7 @@
 import { readIfThere, writeDurably } from '../common/durable-file.js'
 import { Fault } from '../common/fault.js'
 import type { CertificateIdentity } from '../common/identity.js'
-import type { Rule } from './gate.js'
+import { ruleAfter, type Rule } from './gate.js'
 
 export type Peer = {
   hostId: string
@@ -99,11 +99,10 @@ export class IdentityFile {
 
   /** Before the first command of a new epoch has an effect. */
   async rememberEpoch(epoch: number, incarnation = ''): Promise<void> {
-    const { coordinatorEpoch, coordinatorIncarnation } = this.#identity
-    const isNew = epoch > coordinatorEpoch
-    const isNamed = epoch === coordinatorEpoch && coordinatorIncarnation === '' && incarnation !== ''
-    if (!isNew && !isNamed) return
-    await this.change({ coordinatorEpoch: epoch, coordinatorIncarnation: incarnation })
+    const after = ruleAfter(this.#identity, epoch, incarnation)
+    if (after === this.#identity) return
+    const { coordinatorEpoch, coordinatorIncarnation } = after
+    await this.change({ coordinatorEpoch, coordinatorIncarnation })
   }
 
   async #write(): Promise<void> {

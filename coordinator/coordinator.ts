@@ -131,7 +131,12 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   const changes = new ChangeLog(store, about.incarnation)
   const states = statesOf(store.read, now, statsOf)
   const dump = () => ({
-    about: { ...about, epoch: leadership.epoch, started: timestamp(about.started) },
+    about: {
+      ...about,
+      epoch: leadership.epoch,
+      mayRestartVms: mayRestartVms(),
+      started: timestamp(about.started)
+    },
     jobs: jobs.dump(),
     claims: store.read.all(sql.selectFrom('claim').selectAll()),
     hosts: observer.dump(),

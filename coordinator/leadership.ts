@@ -69,7 +69,7 @@ export class Leadership {
     this.#lastAlert = now
     const text =
       `host ${hostId} has seen epoch ${seenEpoch} and refuses this coordinator, which is at ${this.#epoch}: ` +
-      'stop it if another one runs; after a restore run `drover-coordinator adopt-epoch`'
+      'it restarts no VM unless more hosts obey it. Stop it if another one runs; after a restore run `drover-coordinator adopt-epoch`'
     this.#store.transaction(tx =>
       addEvent(tx, { severity: 'alert', kind: 'coordinator.refused', text, objects: { host: hostId } }, now)
     )

@@ -103,7 +103,8 @@ t.test('a source that let go says where the VM went, also to a store that knew o
   await world.until(() => vm()?.status === 'up')
 })
 
-t.test('what a destination said too early is believed as soon as the source has let go', async t => {
+/** The destination of a migration has told what it has, and was heard, before the source let go. */
+async function toldTooEarly(t: Parameters<typeof coordinatorWorld>[0]) {
   const world = await coordinatorWorld(t)
   const clusterId = await world.createCluster()
   const a = await world.addHost(clusterId, 'a')
@@ -115,30 +116,25 @@ t.test('what a destination said too early is believed as soon as the source has 
   b.setVm(seenVm(vmId, 'UP'))
   b.setVm(seenVm(other, 'UP'))
   await world.until(() => vmOrNull(world.read, other)?.status === 'up')
+  const migration = { destinationHostId: b.hostId }
+  const letGo = () => a.setVm(seenVm(vmId, 'DOWN', 1, { exitReason: 'migrated', migration }))
+  return { world, a, b, vm, letGo }
+}
+
+t.test('what a destination said too early is believed as soon as the source has let go', async t => {
+  const { world, a, b, vm, letGo } = await toldTooEarly(t)
   t.equal(vm()?.hostId, a.hostId, 'the host on record speaks for itself')
 
-  const migration = { destinationHostId: b.hostId }
-  a.setVm(seenVm(vmId, 'DOWN', 1, { exitReason: 'migrated', migration }))
+  letGo()
   await world.until(() => vm()?.hostId === b.hostId && vm()?.status === 'up')
   t.pass('although the destination said it once')
 })
 
 t.test('what was not believed is told again to the next life of the coordinator', async t => {
-  const world = await coordinatorWorld(t)
-  const clusterId = await world.createCluster()
-  const a = await world.addHost(clusterId, 'a')
-  const b = await world.addHost(clusterId, 'b')
-  const [vmId, other] = [addVm(world, clusterId), addVm(world, clusterId)]
-  const vm = () => vmOrNull(world.read, vmId)
-  a.setVm(seenVm(vmId, 'UP'))
-  await world.until(() => vm()?.status === 'up')
-  b.setVm(seenVm(vmId, 'UP'))
-  b.setVm(seenVm(other, 'UP'))
-  await world.until(() => vmOrNull(world.read, other)?.status === 'up')
+  const { world, b, vm, letGo } = await toldTooEarly(t)
   const { incarnation } = b.watch
   await world.stop()
-  const migration = { destinationHostId: b.hostId }
-  a.setVm(seenVm(vmId, 'DOWN', 1, { exitReason: 'migrated', migration }))
+  letGo()
   await world.start()
   await world.until(() => vm()?.hostId === b.hostId && vm()?.status === 'up')
   t.equal(b.watch.incarnation, incarnation, 'by an agent that lived on')

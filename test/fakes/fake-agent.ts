@@ -2,6 +2,14 @@ import 'reflect-metadata'
 import { randomUUID, webcrypto } from 'node:crypto'
 import { Pkcs10CertificateRequestGenerator, PemConverter } from '@peculiar/x509'
 import { pino } from 'pino'
+import {
+  ruleAfter,
+  throwIfStale,
+  throwIfStaleEpoch,
+  throwIfStaleWelcome,
+  throwIfTwin,
+  type Rule
+} from '../../agent/gate.js'
 import { RpcClient } from '../../common/client.js'
 import { systemClock } from '../../common/clock.js'
 import { Fault } from '../../common/fault.js'
@@ -20,6 +28,7 @@ import { FakeWatch } from './fake-watch.js'
 // effect and one answer, tasks outlast their calls, and the watch stream tells everything.
 
 export type Wire = Record<string, any> // eslint-disable-line @typescript-eslint/no-explicit-any
+type Ruler = Pick<Rule, 'coordinatorEpoch' | 'coordinatorIncarnation'>
 export type FakeTask = { taskId: string; kind: string; state: string; hash: string; answer: Wire }
 
 /** What a task does; throws a Fault to fail. It may wait, and tell how far it is. */
@@ -199,29 +208,17 @@ export class FakeAgent {
 
   #gate(message: object, path: string, readOnly: boolean, role: CallerRole): void {
     if (readOnly || role !== 'COORDINATOR' || !('coordinatorEpoch' in message)) return
-    const { coordinatorEpoch, hostGeneration } = message as Wire
-    const epoch = Number(coordinatorEpoch)
-    if (epoch < this.coordinatorEpoch) {
-      throw new Fault('STALE_COORDINATOR', `epoch ${epoch} is older than ${this.coordinatorEpoch}`, {
-        facts: { coordinatorEpoch: String(this.coordinatorEpoch) }
-      })
-    }
-    const { coordinatorIncarnation: incarnation = '' } = message as Wire
+    const { coordinatorEpoch, hostGeneration, coordinatorIncarnation = '' } = message as Wire
+    const [epoch, generation] = [Number(coordinatorEpoch), Number(hostGeneration)]
+    const standing = { isCoordinator: true, isRecovering: false }
     if (path.endsWith('/Welcome')) {
-      const isTwin = epoch === this.coordinatorEpoch && incarnation !== this.coordinatorIncarnation
-      if (isTwin && this.coordinatorIncarnation !== '') {
-        const facts = { coordinatorEpoch: String(epoch) }
-        throw new Fault('STALE_COORDINATOR', `another coordinator has epoch ${epoch} as well`, { facts })
-      }
-      const generation = Number(hostGeneration)
-      if (generation < this.hostGeneration) throw new Fault('STALE_GENERATION', `${generation} is over`)
-      this.coordinatorIncarnation = String(incarnation)
-    }
-    this.coordinatorEpoch = epoch
-    if (path.endsWith('/Welcome')) return
-    if (Number(hostGeneration) !== this.hostGeneration) {
-      throw new Fault('STALE_GENERATION', `for generation ${hostGeneration}, this is ${this.hostGeneration}`)
-    }
+      throwIfStaleEpoch(epoch, standing, this)
+      throwIfTwin(epoch, coordinatorIncarnation, this)
+      throwIfStaleWelcome(generation, this)
+    } else throwIfStale({ coordinatorEpoch: epoch, hostGeneration: generation }, standing, this)
+    const after = ruleAfter<Ruler>(this, epoch, coordinatorIncarnation)
+    this.coordinatorEpoch = after.coordinatorEpoch
+    this.coordinatorIncarnation = after.coordinatorIncarnation
   }
 
   #about(): Wire {

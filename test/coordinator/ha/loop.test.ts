@@ -12,7 +12,12 @@ const stop = new AbortController().signal
 
 /** A cluster of one watched host; what the loop commits and orders is kept as a log. */
 function world(
-  change: { power?: () => Promise<PowerState[]>; failed?: () => FailedVm[]; kdump?: boolean } = {}
+  change: {
+    power?: () => Promise<PowerState[]>
+    failed?: () => FailedVm[]
+    kdump?: boolean
+    mayRestart?: () => boolean
+  } = {}
 ) {
   let now = 0
   const trail: string[] = []
@@ -34,7 +39,7 @@ function world(
   }
   const outside: HaWorld = {
     uptime: () => seconds(10_000),
-    mayRestartVms: () => true,
+    mayRestartVms: change.mayRestart ?? (() => true),
     clusters: () => [{ clusterId: 'c', policy: defaultHaPolicy, hosts: [host] }],
     failedVms: change.failed ?? (() => []),
     noteOrphans: () => {},
@@ -75,6 +80,17 @@ t.test('a host whose device says off twice is proven stopped within seconds', as
   const { trail, run } = world({ power: async () => ['off'] })
   await run(10)
   t.strictSame(trail, ['0s connecting', '2s proven_stopped markVmsUnknown restartAllVms'])
+})
+
+t.test('nothing is proven or restarted while hosts obey another coordinator', async t => {
+  let mayRestart = false
+  const dead = { power: async () => ['off' as const], mayRestart: () => mayRestart }
+  const { trail, run } = world(dead)
+  await run(100)
+  t.strictSame(trail, [])
+  mayRestart = true
+  await run(103)
+  t.strictSame(trail, ['101s connecting', '103s proven_stopped markVmsUnknown restartAllVms'])
 })
 
 t.test('a host that stays silent is switched off only after the grace, and again with backoff', async t => {

@@ -1,3 +1,4 @@
+import { ruleAfter } from '../../../agent/gate.js'
 import { Fault } from '../../../common/fault.js'
 import type { Machine } from './machine.js'
 import type { SimWorld } from './world.js'
@@ -66,7 +67,5 @@ export function welcome(
 /** As agent/identity.ts. */
 function remember(host: Machine, epoch: number, incarnation = ''): void {
   host.durableEpoch = Math.max(host.durableEpoch, epoch)
-  const { coordinatorEpoch, coordinatorIncarnation } = host.rule
-  if (epoch < coordinatorEpoch || (epoch === coordinatorEpoch && coordinatorIncarnation !== '')) return
-  host.rule = { ...host.rule, coordinatorEpoch: epoch, coordinatorIncarnation: incarnation }
+  host.rule = ruleAfter(host.rule, epoch, incarnation)
 }
