@@ -10,23 +10,14 @@ import { clearLeases, SimFence } from './fence.js'
 import { JobsOfLife } from './jobs.js'
 import type { Machine } from './machine.js'
 import { hear } from './observer.js'
-import { hostRow, isRunning, vmRow, type HostRow, type Records, type VmRow } from './records.js'
+import { hostRow, isRunning, type HostRow, type Records, type VmRow } from './records.js'
+import { SimRestarts } from './restarts.js'
 import { isHeard, welcome } from './wire.js'
 import { hasLease, type SimWorld } from './world.js'
 
 const silent = pino({ level: 'silent' })
-const startsAtOnce = 20
 const livesOn = { lease: 'live', lastRenewal: null } as const
-export const failures: ReadonlySet<string> = new Set(['crashed', 'failed', 'lost', 'destroyed'])
 const firstContact = 5
-type Restarts = {
-  at: number[]
-  lastAttempt: number | null
-  lastJob: string | null
-  failed: number
-  since: number | null
-  foundNoHost: boolean
-}
 
 /**
  * One life of a coordinator over its records: the production loop, with the simulated hosts around it. What
@@ -44,7 +35,7 @@ export class SimCoordinator implements HaWorld {
   /** Of this life; hosts tell twins by it. */
   readonly incarnation: string
   readonly #stop = new AbortController()
-  readonly #restarts = new Map<string, Restarts>()
+  readonly #restarts: SimRestarts
   /** Hosts that accepted the greeting, with the generation it named. */
   readonly ready = new Map<string, number>()
   /** Hosts that this life has greeted: it commands no others. */
@@ -67,6 +58,7 @@ export class SimCoordinator implements HaWorld {
     if (world.rules.takesEpoch) records.epoch++
     this.fence = new SimFence(this)
     this.jobs = new JobsOfLife(this)
+    this.#restarts = new SimRestarts(this)
     const { rules } = world
     this.#loop = new HaLoop(this, clockOf(world), silent, {
       ...{ decide: rules.decide, noteRound: rules.noteRound, decideRestarts: rules.decideRestarts }
@@ -336,84 +328,14 @@ export class SimCoordinator implements HaWorld {
   }
 
   failedVms(): FailedVm[] {
-    const failed: FailedVm[] = []
-    for (const row of this.records.vms.values()) {
-      const restarts = this.#restarts.get(row.id)
-      if (this.#isFailed(row) || this.#isStarting(row, restarts)) failed.push(this.#failed(row))
-      else if (restarts) restarts.since = null
-    }
-    return failed
+    return this.#restarts.failedVms()
   }
-
-  #isFailed(row: VmRow): boolean {
-    if (!row.wantedRunning || this.world.vm(row.id).ha === false) return false
-    if (row.status === 'down') return failures.has(row.exitReason)
-    if (row.status !== 'unknown' || row.hostId === null || !hasLease(this.world.vm(row.id))) return false
-    return hostRow(this.records, row.hostId).health === 'non_responsive'
-  }
-
-  #isStarting({ status }: VmRow, restarts: Restarts | undefined): boolean {
-    if (!restarts || restarts.lastJob === null || status === 'up') return false
-    return this.records.jobs.some(({ id }) => id === restarts.lastJob)
-  }
-
-  #failed(row: VmRow): FailedVm {
-    const vm = this.world.vm(row.id)
-    const restarts = this.#restartsOf(row.id)
-    if (restarts.lastJob !== null && !this.records.jobs.some(({ id }) => id === restarts.lastJob)) {
-      if (!this.jobs.undone.has(restarts.lastJob)) restarts.at.push(restarts.lastAttempt ?? this.world.now)
-      restarts.failed = this.jobs.undone.has(restarts.lastJob) ? restarts.failed + 1 : 0
-      restarts.foundNoHost = this.jobs.undone.get(restarts.lastJob) === 'no host'
-      restarts.lastJob = null
-    }
-    restarts.since ??= this.world.now
-    const { now } = this.world
-    return {
-      ...{ vmId: row.id, name: row.id, priority: vm.priority ?? 50, isHa: true, hasLease: hasLease(vm) },
-      ...{ failedSince: seconds(restarts.since), dependsOn: vm.dependsOn ?? [] },
-      recentRestarts: restarts.at.filter(at => now - at < 3600).length,
-      lastAttempt: restarts.lastAttempt === null ? null : seconds(restarts.lastAttempt),
-      ...{ lastAttemptFailed: restarts.failed > 0, failedAttempts: restarts.failed },
-      foundNoHost: restarts.foundNoHost,
-      hasJob: this.jobs.claims(row.id)
-    }
-  }
-
-  #restartsOf(vmId: string): Restarts {
-    const known = this.#restarts.get(vmId)
-    if (known) return known
-    const fresh: Restarts = {
-      at: [],
-      lastAttempt: null,
-      lastJob: null,
-      failed: 0,
-      since: null,
-      foundNoHost: false
-    }
-    this.#restarts.set(vmId, fresh)
-    return fresh
-  }
-
   freeStarts(): number {
-    const starting = this.records.jobs.filter(
-      ({ kind, step }) => kind === 'restart' && step === 'start'
-    ).length
-    return Math.max(0, startsAtOnce - starting)
+    return this.#restarts.freeStarts()
   }
-
   restart(vmIds: string[]): void {
-    for (const vmId of vmIds) {
-      const row = vmRow(this.records, vmId)
-      const proof = row.status === 'unknown' ? 'lease_free' : (row.proof ?? 'down')
-      row.proof = null
-      const restarts = this.#restartsOf(vmId)
-      Object.assign(restarts, {
-        lastAttempt: this.world.now,
-        lastJob: this.jobs.order('restart', { vm: vmId, proof })
-      })
-    }
+    this.#restarts.restart(vmIds)
   }
-
   readPower(hostId: string, signal: AbortSignal) {
     return this.fence.read(hostId, signal)
   }
