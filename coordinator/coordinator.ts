@@ -36,9 +36,11 @@ import { Mutations } from './services/mutation.js'
 import { watchService } from './services/watch.js'
 import { addEvent } from './store/events.js'
 import { sql } from './store/query.js'
+import { staleMark } from './store/stale-mark.js'
 import { Secrets } from './store/secrets.js'
 import { settingOr } from './store/settings.js'
 import { Store } from './store/store.js'
+import { StaleStore } from './stale-store.js'
 import { CertificateAuthority } from './trust/ca.js'
 import { Denied } from './trust/denied.js'
 import { Enrolment } from './trust/enrolment.js'
@@ -69,7 +71,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   await mkdir(config.state_directory, { recursive: true, mode: 0o700 })
 
   const store = await Store.open(`${config.state_directory}/store.db`, log)
-  const leadership = new Leadership(store, `${config.state_directory}/seen-epoch`, clock, log)
+  const stale = new StaleStore(staleMark(store, clock))
+  const leadership = new Leadership(store, stale, `${config.state_directory}/seen-epoch`, clock, log)
   const ca = await CertificateAuthority.open(`${config.state_directory}/trust`, clock)
   const use = new UseWatch(clock)
   const secrets = new Secrets(await secretsKey(`${config.state_directory}/secrets.key`, store, log))
@@ -103,15 +106,15 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     onObeyed: hostId => leadership.wasObeyed(hostId)
   })
   const measured = new Measured()
-  const observer = new Observer({ store, agents, measured, denied, clock, log })
+  const observer = new Observer({ store, agents, measured, denied, stale, clock, log })
   const isHeard = (hostId: string) => observer.isHeard(hostId)
   const power = new HostPower({ store, clock, hosts: agents, secrets, isHeard })
   const { jobs, hostStorage } = registerJobs({
-    ...{ store, hosts: agents, power, loads: measured, clock, log, epoch: leadership.epoch }
+    ...{ store, hosts: agents, power, loads: measured, stale, clock, log, epoch: leadership.epoch }
   })
   const mayRestartVms = () => leadership.mayRestartVms(agents.ready())
   const ha = new Ha({
-    ...{ store, loads: measured, clock, log, jobs, hosts: agents, power, isHeard, mayRestartVms }
+    ...{ store, loads: measured, clock, log, jobs, hosts: agents, power, stale, isHeard, mayRestartVms }
   })
 
   const trail = new AuditTrail(store, clock, log)
@@ -135,6 +138,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       ...about,
       epoch: leadership.epoch,
       mayRestartVms: mayRestartVms(),
+      isStale: stale.isStale,
       started: timestamp(about.started)
     },
     jobs: jobs.dump(),

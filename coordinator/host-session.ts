@@ -13,6 +13,7 @@ import {
   observeOccurrence,
   observeStorageDomain,
   observeVm,
+  noteTold,
   removeUnmentioned,
   unobserveStorageDomain,
   unobserveVm,
@@ -22,6 +23,7 @@ import { addEvent } from './store/events.js'
 import { hostOrNull, noteHost, type Host } from './store/hosts.js'
 import type { Tx } from './store/query.js'
 import { isFull, type Store } from './store/store.js'
+import type { StaleStore } from './stale-store.js'
 import type { TaskReports } from './task-reports.js'
 
 export type SessionOptions = {
@@ -29,6 +31,7 @@ export type SessionOptions = {
   store: Store
   measured: Measured
   tasks: TaskReports
+  stale: StaleStore
   clock: Clock
   log: Logger
   /** Whether a host is heard, and has told what it has. */
@@ -41,6 +44,7 @@ export type SessionOptions = {
 type Item =
   | { kind: 'delta'; delta: Delta__Output }
   | { kind: 'snapshotEnd'; mentioned: ReadonlySet<string> }
+  | { kind: 'caughtUp' }
   | { kind: 'occurrence'; occurrence: Occurrence__Output }
 
 const gather = seconds(0.01)
@@ -58,6 +62,7 @@ export class HostSession {
   #waiting: Item[] = []
   #sequence = 0
   #mentioned: Set<string> | null = null
+  #isCaughtUp = false
   /** What the host says of VMs and was not believed, by key: judged again with every heartbeat. */
   readonly #unbelieved = new Map<string, Delta__Output>()
   #cancel: (() => void) | null = null
@@ -77,11 +82,12 @@ export class HostSession {
   }
 
   begin(hello: Hello__Output, before: Host): void {
-    const { store, clock, hostId } = this.#options
+    const { store, clock, hostId, stale } = this.#options
     this.#hello = hello
     this.#sequence = hello.continues ? before.sequence : 0
     const generation = generationOf(before.generation, Number(hello.hostGeneration))
     this.#mentioned = hello.continues ? null : new Set()
+    if (generation > before.generation) stale.suspect(hostId)
     store.transaction(tx => {
       const { incarnation, bootId, agentVersion } = hello
       noteHost(tx, hostId, {
@@ -117,7 +123,11 @@ export class HostSession {
     }
     if (message.occurrence) this.#add({ kind: 'occurrence', occurrence: message.occurrence })
     // All that the host had to say before it is here: these still are its latest words.
-    if (message.heartbeat) for (const delta of this.#unbelieved.values()) this.#add({ kind: 'delta', delta })
+    if (message.heartbeat) {
+      for (const delta of this.#unbelieved.values()) this.#add({ kind: 'delta', delta })
+      if (!this.#isCaughtUp && this.isWhole) this.#add({ kind: 'caughtUp' })
+      this.#isCaughtUp = this.isWhole
+    }
     if (message.samples) measured.noteSamples(hostId, message.samples)
   }
 
@@ -202,20 +212,23 @@ export class HostSession {
   #apply(tx: Tx, known: Host, item: Item, ghosts: Ghost[]): void {
     const now = this.#options.clock.wall()
     const { id } = known
+    const { stale } = this.#options
     switch (item.kind) {
       case 'snapshotEnd':
-        return removeUnmentioned(tx, id, item.mentioned, now)
+        return removeUnmentioned(tx, id, item.mentioned, stale, now)
+      case 'caughtUp':
+        return noteTold(tx, id, stale)
       case 'occurrence':
         return observeOccurrence(tx, id, item.occurrence, now)
       case 'delta': {
         const { key, removed, vm, storageDomain, host } = item.delta
         const objectId = key.slice(key.indexOf('/') + 1)
-        if (removed && key.startsWith('vm/')) return unobserveVm(tx, id, objectId, now)
+        if (removed && key.startsWith('vm/')) return unobserveVm(tx, id, objectId, stale, now)
         if (removed && key.startsWith('storageDomain/')) return unobserveStorageDomain(tx, id, objectId)
         if (host) observeHost(tx, known, host)
         if (storageDomain) observeStorageDomain(tx, id, storageDomain, now)
         if (!vm) return
-        const heard = observeVm(tx, id, vm, this.#options.isHeard, now)
+        const heard = observeVm(tx, id, vm, { isHeard: this.#options.isHeard, stale }, now)
         if (heard.kind === 'ghost') ghosts.push(heard.ghost)
         if (heard.kind === 'unbelieved') this.#unbelieved.set(key, item.delta)
         else this.#unbelieved.delete(key)

@@ -6,6 +6,7 @@ import { addEvent } from './store/events.js'
 import { hostOrNull } from './store/hosts.js'
 import { putSetting, setting } from './store/settings.js'
 import type { Store } from './store/store.js'
+import type { StaleStore } from './stale-store.js'
 
 const alertEvery = 3_600_000
 
@@ -15,6 +16,7 @@ const alertEvery = 3_600_000
  */
 export class Leadership {
   readonly #store: Store
+  readonly #stale: StaleStore
   readonly #seenFile: string
   readonly #clock: Clock
   readonly #log: Logger
@@ -24,8 +26,9 @@ export class Leadership {
   readonly #refusing = new Set<string>()
   #lastAlert = 0
 
-  constructor(store: Store, seenFile: string, clock: Clock, log: Logger) {
+  constructor(store: Store, stale: StaleStore, seenFile: string, clock: Clock, log: Logger) {
     this.#store = store
+    this.#stale = stale
     this.#seenFile = seenFile
     this.#clock = clock
     this.#log = log
@@ -56,6 +59,7 @@ export class Leadership {
 
   /** A host knows a newer coordinator: another one runs, or this store is older than the world. */
   wasRefused(hostId: string, seenEpoch: number): void {
+    if (!this.#refusing.has(hostId)) this.#stale.suspect(hostId)
     this.#refusing.add(hostId)
     this.#log.error({ host: hostId, seenEpoch, epoch: this.#epoch }, 'a host refuses this coordinator')
     if (seenEpoch > this.#highestSeen) {

@@ -9,6 +9,7 @@ import { greetingFor, sameGreeting, type Greeting } from './greeting.js'
 import { HostSession } from './host-session.js'
 import type { Measured } from './measured.js'
 import type { Ghost } from './observed-state.js'
+import type { StaleStore } from './stale-store.js'
 import { enrolledHosts, hostOrNull } from './store/hosts.js'
 import type { Store } from './store/store.js'
 import type { Denied } from './trust/denied.js'
@@ -18,6 +19,7 @@ export type ObserverOptions = {
   agents: Agents
   measured: Measured
   denied: Denied
+  stale: StaleStore
   clock: Clock
   log: Logger
 }
@@ -154,13 +156,13 @@ export class Observer {
   }
 
   async #session(hostId: string, followed: Followed): Promise<void> {
-    const { store, agents, measured, clock, log } = this.#options
+    const { store, agents, measured, stale, clock, log } = this.#options
     const row = hostOrNull(store.read, hostId)
     if (!row) return
     const over = new AbortController()
     const signal = AbortSignal.any([followed.stop.signal, over.signal])
     const session = new HostSession({
-      ...{ hostId, store, measured, clock, log, tasks: agents.tasks },
+      ...{ hostId, store, measured, stale, clock, log, tasks: agents.tasks },
       isHeard: other => this.#hasTold(other),
       onGhost: ghost => void this.#tidy(hostId, ghost, signal),
       onBroken: () => over.abort(new Fault('INTERRUPTED', 'the stream is begun anew'))

@@ -5,6 +5,7 @@ import type { StorageDomainState__Output } from '../proto/generated/types/drover
 import type { Vm__Output } from '../proto/generated/types/drover/agent/v1/Vm.js'
 import { isUnbelieved, judge, type Verdict } from './observed-vm.js'
 import { keptFree, spaceNews } from './storage-space.js'
+import type { StaleStore } from './stale-store.js'
 import { addEvent, type NewEvent } from './store/events.js'
 import { host, hostOrNull, noteHost, type Host } from './store/hosts.js'
 import { unreserve } from './store/pending.js'
@@ -17,7 +18,15 @@ import {
   type HostLease
 } from './store/storage-domains.js'
 import type { StorageDomainHealth, VmStatus, VmTable } from './store/tables.js'
-import { deleteVmRow, insertVm, noteVm, vmOrNull, vmsOfHost, type Vm } from './store/vms.js'
+import {
+  deleteVmRow,
+  insertVm,
+  leaseOf as vmLeaseOf,
+  noteVm,
+  vmOrNull,
+  vmsOfHost,
+  type Vm
+} from './store/vms.js'
 import { wallOf, wordOf } from './wire.js'
 
 // From what hosts say to observed rows. Only observe.ts calls this: it is the one writer of observed state.
@@ -29,11 +38,14 @@ export type Ghost = { vmId: string; generation: number; status: VmStatus }
 export type Heard = { kind: 'taken' } | { kind: 'unbelieved' } | { kind: 'ghost'; ghost: Ghost }
 const taken: Heard = { kind: 'taken' }
 
+/** What else is known: of other hosts, and of the store. */
+export type Hearing = { isHeard(hostId: string): boolean; stale: StaleStore }
+
 export function observeVm(
   tx: Tx,
   hostId: string,
   seen: Vm__Output,
-  isHeard: (hostId: string) => boolean,
+  { isHeard, stale }: Hearing,
   now: number
 ): Heard {
   const known = vmOrNull(tx, seen.vmId)
@@ -50,6 +62,7 @@ export function observeVm(
   const isHostHeard = known.hostId !== null && isHeard(known.hostId)
   const verdict = judge(sighting, { ...known, isHostHeard })
   apply(tx, known, hostId, seen, verdict, now)
+  if (verdict.kind === 'believe' && sighting.status !== 'down') stale.noteVm(known.id, hostId)
   if (verdict.kind === 'ghost')
     return { kind: 'ghost', ghost: { vmId: known.id, generation, status: sighting.status } }
   return isUnbelieved(verdict, sighting) ? { kind: 'unbelieved' } : taken
@@ -86,6 +99,7 @@ function apply(tx: Tx, known: Vm, hostId: string, seen: Vm__Output, verdict: Ver
         known.migratingToHostId ?? hostOrNull(tx, seen.migration?.destinationHostId ?? '')?.id ?? null
       return noteVm(tx, known.id, {
         ...{ hostId: to ?? hostId, migratingToHostId: null, migrationJson: null },
+        ...{ generation: Number(seen.vmGeneration), observedGeneration: Number(seen.vmGeneration) },
         status: to === null ? 'unknown' : 'migrating_to'
       })
     }
@@ -109,8 +123,9 @@ function believe(
     ...state,
     hostId,
     observedGeneration: generation,
-    // A host that knows a later start than the store: the store is older than the world.
-    ...(generation > known.generation && { generation }),
+    // A host that knows a later start than the store: the store is older than the world. One that has an
+    // earlier is believed where nothing came of the later ones.
+    generation,
     ...(!isMigrating && { migratingToHostId: null }),
     ...(isMigrating && { migratingToHostId: seen.migration?.destinationHostId || known.migratingToHostId }),
     // A guest that was shut down from inside was stopped by somebody.
@@ -192,8 +207,15 @@ function observeStranger(tx: Tx, hostId: string, seen: Vm__Output, now: number):
   addEvent(tx, { severity: isOurs ? 'alert' : 'info', kind: 'vm.external', text, objects }, now)
 }
 
+/** All that the host has is written down: so the VMs on record there are there. */
+export function noteTold(tx: Tx, hostId: string, stale: StaleStore): void {
+  for (const { id, status } of vmsOfHost(tx, hostId))
+    if (status !== 'down' && status !== 'unknown') stale.noteVm(id, hostId)
+  stale.noteTold(hostId)
+}
+
 /** The host does not have the VM any more. */
-export function unobserveVm(tx: Tx, hostId: string, vmId: string, now: number): void {
+export function unobserveVm(tx: Tx, hostId: string, vmId: string, stale: StaleStore, now: number): void {
   const known = vmOrNull(tx, vmId)
   if (!known) return
   if (known.isExternal) {
@@ -203,6 +225,10 @@ export function unobserveVm(tx: Tx, hostId: string, vmId: string, now: number): 
   if (known.migratingToHostId === hostId) noteVm(tx, vmId, { migratingToHostId: null })
   if (known.hostId !== hostId || known.status === 'down') return
   const nothing = { pauseReason: '', guestJson: null, migrationJson: null, vncSocket: '' }
+  if (!stale.isKnown(vmId, vmLeaseOf(tx, vmId) !== null)) {
+    // A store that is older than the world does not know where the VM went.
+    return noteVm(tx, vmId, { ...nothing, status: 'unknown' })
+  }
   if (known.observedGeneration < known.generation) {
     // Another start has begun: this is the end of the one before, and no failure of the new one.
     return noteVm(tx, vmId, { ...nothing, status: 'down', hostId: null })
@@ -293,12 +319,18 @@ function problemOf(isRecovering: boolean, libvirtVersion: string): string {
 }
 
 /** After a snapshot: what the host did not mention does not exist there. */
-export function removeUnmentioned(tx: Tx, hostId: string, mentioned: ReadonlySet<string>, now: number): void {
+export function removeUnmentioned(
+  tx: Tx,
+  hostId: string,
+  mentioned: ReadonlySet<string>,
+  stale: StaleStore,
+  now: number
+): void {
   const vms = [
     ...vmsOfHost(tx, hostId).map(({ id }) => id),
     ...tx.all(sql.selectFrom('vm').select('id').where('migratingToHostId', '=', hostId)).map(({ id }) => id)
   ]
-  for (const id of vms) if (!mentioned.has(`vm/${id}`)) unobserveVm(tx, hostId, id, now)
+  for (const id of vms) if (!mentioned.has(`vm/${id}`)) unobserveVm(tx, hostId, id, stale, now)
   for (const { storageDomainId } of viewsOfHost(tx, hostId)) {
     if (!mentioned.has(`storageDomain/${storageDomainId}`)) deleteHostView(tx, storageDomainId, hostId)
   }

@@ -36,7 +36,13 @@ export type Verdict =
 const over: ReadonlySet<VmStatus> = new Set(['down', 'unknown', 'migrating_to', 'creating'])
 
 export function judge(seen: Sighting, known: Recorded): Verdict {
-  if (seen.generation < known.generation) return { kind: 'ghost' }
+  if (seen.generation < known.generation) {
+    // Where nothing was ever seen of later starts, what runs is the VM: another start would make two of it. What is
+    // paused would go on with an old memory over a disk that one of them may have written.
+    const isLatest = known.status === 'down' && seen.generation >= known.observedGeneration
+    const isTheVm = isLatest && !over.has(seen.status) && seen.status !== 'paused'
+    return isTheVm ? { kind: 'believe', hostId: seen.hostId } : { kind: 'ghost' }
+  }
   const isNews = seen.generation > known.observedGeneration
   const isOwner = seen.hostId === known.hostId && !isNews
   if (seen.status === 'down') return judgeDown(seen, known, isNews, isOwner)
@@ -65,7 +71,10 @@ export const isUnbelieved = (verdict: Verdict, { status }: Pick<Sighting, 'statu
   verdict.kind === 'ignore' && status !== 'down'
 
 function judgeDown(seen: Sighting, known: Recorded, isNews: boolean, isOwner: boolean): Verdict {
-  if (isOwner && seen.exitReason === 'migrated') return { kind: 'left' }
+  // A later start cannot have come and gone while the VM is seen running: it never began.
+  const isElsewhere = seen.hostId !== known.hostId && known.isHostHeard && !over.has(known.status)
+  if (isNews && isElsewhere) return { kind: 'ignore' }
+  if ((isNews || isOwner) && seen.exitReason === 'migrated') return { kind: 'left' }
   // The host of a crash is remembered: it is the first choice for the restart.
   if (isNews || isOwner)
     return { kind: 'believe', hostId: seen.exitReason === 'crashed' ? seen.hostId : null }

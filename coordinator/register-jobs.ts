@@ -10,6 +10,7 @@ import type { Power } from './jobs/host-power.js'
 import type { Hosts } from './jobs/hosts.js'
 import { kindsOf, type AllJobs } from './jobs/kinds.js'
 import { Jobs } from './jobs/runner.js'
+import type { StaleStore } from './stale-store.js'
 import type { Loads } from './jobs/world.js'
 
 export type RegisterOptions = {
@@ -17,6 +18,7 @@ export type RegisterOptions = {
   hosts: Hosts
   power: Power
   loads: Loads
+  stale: StaleStore
   clock: Clock
   log: Logger
   epoch: number
@@ -24,7 +26,7 @@ export type RegisterOptions = {
 
 /** Everything that carries jobs on: to be started when hosts can be talked to, and stopped before the store. */
 export function registerJobs(options: RegisterOptions): { jobs: AllJobs; hostStorage: HostStorage } {
-  const { store, hosts, power, loads, clock, log, epoch } = options
+  const { store, hosts, power, loads, stale, clock, log, epoch } = options
   const evacuate: Evacuate = {
     order: (vmId, id, actor, preferredHostId) => {
       store.transaction(tx =>
@@ -46,7 +48,7 @@ export function registerJobs(options: RegisterOptions): { jobs: AllJobs; hostSto
     upgrade: (tx, wanted, id, actor) => orderUpgrade(jobs, tx, wanted, part(id, actor)),
     untilOver: (id, signal) => jobs.untilOver(id, signal)
   }
-  const kinds = kindsOf({ store, hosts, power, loads, clock }, evacuate, children)
+  const kinds = kindsOf({ store, hosts, power, loads, stale, clock }, evacuate, children)
   const jobs: AllJobs = new Jobs({ store, kinds, clock, log, epoch })
   return { jobs, hostStorage: new HostStorage({ store, jobs, clock, log }) }
 }

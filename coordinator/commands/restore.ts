@@ -7,6 +7,7 @@ import { createLog } from '../../common/log.js'
 import { loadConfig } from '../config.js'
 import { standardConfig } from '../serve.js'
 import { addEvent } from '../store/events.js'
+import { markRestored } from '../store/stale-mark.js'
 import { Store } from '../store/store.js'
 
 const options = {
@@ -38,6 +39,7 @@ export async function restore(args: string[]): Promise<number> {
   const problems = store.integrity()
   if (problems.length > 0) throw new Fault('CORRUPT', `the backup is damaged: ${problems.join('; ')}`)
   store.transaction(tx => {
+    markRestored(tx)
     const text = 'the store was restored from a backup'
     addEvent(
       tx,

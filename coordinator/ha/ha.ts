@@ -4,6 +4,7 @@ import { seconds } from '../../common/units.js'
 import type { Hosts } from '../jobs/hosts.js'
 import type { Loads } from '../jobs/world.js'
 import type { AllJobs } from '../jobs/kinds.js'
+import type { StaleStore } from '../stale-store.js'
 import type { Store } from '../store/store.js'
 import { LeaseClearing } from './clear-leases.js'
 import type { HostPower } from './fencing/host-power.js'
@@ -20,6 +21,7 @@ export type HaOptions = {
   jobs: AllJobs
   hosts: Pick<Hosts, 'runTask'>
   power: HostPower
+  stale: StaleStore
   /** Only where there is storage with reservations. */
   storageFencing?: StorageFencing
   /** Whether the host's stream is up and its last heartbeat is fresh (3 s). */
@@ -35,11 +37,11 @@ export class Ha {
   readonly #clock: Clock
 
   constructor(options: HaOptions) {
-    const { store, loads, clock, log, jobs, hosts, power, isHeard, mayRestartVms } = options
+    const { store, loads, clock, log, jobs, hosts, power, stale, isHeard, mayRestartVms } = options
     const { storageFencing = noStorageFencing } = options
     const leases = new LeaseReports(store, isHeard)
     const world = new StoreWorld({
-      ...{ store, loads, clock, jobs, power, storageFencing, leases, isHeard, mayRestartVms }
+      ...{ store, loads, clock, jobs, power, storageFencing, leases, stale, isHeard, mayRestartVms }
     })
     const loop = new HaLoop(world, clock, log)
     const offSince = (hostId: string) => loop.offSince(hostId)

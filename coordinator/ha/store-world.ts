@@ -20,7 +20,8 @@ import {
 } from '../store/hosts.js'
 import { neededOf } from '../store/dependencies.js'
 import { jobOrNull } from '../store/jobs.js'
-import type { Tx } from '../store/query.js'
+import type { Reader, Tx } from '../store/query.js'
+import type { StaleStore } from '../stale-store.js'
 import type { Store } from '../store/store.js'
 import { leaseOf, noteVm, vm, unknownVms, vms, vmsOfHost, type Vm } from '../store/vms.js'
 import type { Action, HaPolicy } from './decide.js'
@@ -44,6 +45,7 @@ export type StoreWorldOptions = {
   power: Pick<HostPower, 'read' | 'switch' | 'has' | 'awaitKdump' | 'restartAgent'>
   storageFencing: StorageFencing
   leases: LeaseReports
+  stale: StaleStore
   /** Whether more hosts obey this coordinator than another one. */
   mayRestartVms(): boolean
 }
@@ -158,7 +160,9 @@ export class StoreWorld implements HaWorld {
     if (actions.includes('restartAllVms')) {
       // A host that is back has told what it runs: only of the others nobody knows, and they are gone.
       const isBack = health.kind === 'up'
-      const gone = vmsOfHost(tx, hostId).filter(({ status }) => !isBack || status === 'unknown')
+      const gone = vmsOfHost(tx, hostId).filter(
+        ({ id, status }) => (!isBack || status === 'unknown') && this.#isKnown(tx, id)
+      )
       markLost(
         tx,
         row,
@@ -176,8 +180,13 @@ export class StoreWorld implements HaWorld {
   }
 
   #markFenced(tx: Tx, row: Host, now: number): void {
-    const ids = vmsOfHost(tx, row.id).map(({ id }) => id)
+    const ids = vmsOfHost(tx, row.id).flatMap(({ id }) => (this.#isKnown(tx, id) ? [id] : []))
     markLost(tx, row, 'storage_fence', now, this.#options.storageFencing.covers(row.id, ids))
+  }
+
+  /** See ../stale-store.ts. */
+  #isKnown(reader: Reader, vmId: string): boolean {
+    return this.#options.stale.isKnown(vmId, leaseOf(reader, vmId) !== null)
   }
 
   #tell(tx: Tx, { id, name }: Host, { health, missing }: HostDecision['decision'], now: number): void {
@@ -193,29 +202,31 @@ export class StoreWorld implements HaWorld {
   readonly #unknownSince = new Map<string, Seconds>()
 
   noteOrphans(): void {
-    const { store, clock, isHeard } = this.#options
+    const { store, clock, isHeard, stale } = this.#options
     const now = clock.monotonic()
-    // Only where a lease is the last guard: a host's earlier word may have been overlooked.
-    const all = unknownVms(store.read).filter(({ id }) => leaseOf(store.read, id) !== null)
-    if (all.length === 0) return this.#unknownSince.clear()
-    const everyHost = hosts(store.read).filter(row => this.#isWatched(row))
-    const up = new Set(everyHost.filter(({ health }) => health === 'up').map(({ id }) => id))
-    const unknown = all.filter(({ hostId }) => up.has(hostId ?? ''))
-    const ids = new Set(unknown.map(({ id }) => id))
+    const all = hosts(store.read).filter(({ mode }) => mode !== 'pending')
+    // Of a host in maintenance nobody proves anything; a person can.
+    const isStopped = ({ id, health, proof }: Host) =>
+      health === 'proven_stopped' || (proof === 'operator' && !isHeard(id))
+    stale.settle(all.map(row => ({ hostId: row.id, isStopped: isStopped(row) })))
+    const unknown = unknownVms(store.read)
+    if (unknown.length === 0) return this.#unknownSince.clear()
+    const settled = new Set(
+      all.filter(row => row.health === 'up' || row.health === 'proven_stopped').map(({ id }) => id)
+    )
+    const ids = new Set(unknown.flatMap(({ id, hostId }) => (settled.has(hostId ?? '') ? [id] : [])))
     for (const id of this.#unknownSince.keys()) if (!ids.has(id)) this.#unknownSince.delete(id)
     for (const id of ids) if (!this.#unknownSince.has(id)) this.#unknownSince.set(id, now)
-    const seen = unknown.map(({ id }) => ({
-      ...{ vmId: id, isHostUp: true },
-      since: this.#unknownSince.get(id) ?? now
-    }))
+    const seen = [...ids].map(vmId => ({ vmId, since: this.#unknownSince.get(vmId) ?? now }))
+    const watched = all.filter(row => this.#isWatched(row))
     const lost = orphansOf(
       seen,
-      everyHost.every(({ id }) => isHeard(id)),
+      watched.every(row => row.health === 'proven_stopped' || isHeard(row.id)),
       now
-    )
+    ).filter(id => this.#isKnown(store.read, id))
     if (lost.length === 0) return
     store.transaction(tx => {
-      for (const row of everyHost) markLost(tx, row, 'returned', clock.wall(), lost)
+      for (const row of all) markLost(tx, row, 'returned', clock.wall(), lost)
     })
   }
 
@@ -239,6 +250,7 @@ export class StoreWorld implements HaWorld {
   /** Down by a crash or with its host; or of a silent host, and its lease will tell. */
   #isFailed(row: Vm): boolean {
     if (!row.wantedRunning || row.isExternal || row.phase !== 'ok' || !row.isHa) return false
+    if (!this.#isKnown(this.#options.store.read, row.id)) return false
     if (row.status === 'down') return failures.has(row.exitReason)
     if (row.status !== 'unknown' || row.hostId === null || !leaseOf(this.#options.store.read, row.id))
       return false

@@ -26,7 +26,7 @@ export function restartVm(world: JobWorld): JobTable<RestartVm, Tx> {
   return {
     kind: 'vm.restart',
     atOnce: 64,
-    steps: [choose(world, 'restart'), awaitLease(world), nextLife(), start(world), confirm(world)]
+    steps: [choose(world, 'restart'), awaitLease(world), nextLife(world), start(world), confirm(world)]
   }
 }
 

@@ -1,9 +1,11 @@
+import { sleep } from '../../common/clock.js'
 import { Fault } from '../../common/fault.js'
+import { seconds } from '../../common/units.js'
 import { agentServices } from '../../proto/load.js'
 import { host, hostsOfCluster } from '../store/hosts.js'
 import { unreserveJob } from '../store/pending.js'
 import type { Reader, Tx } from '../store/query.js'
-import { nextVmGeneration, noteVm, vm } from '../store/vms.js'
+import { leaseOf, nextVmGeneration, noteVm, vm, type Vm } from '../store/vms.js'
 import { anotherHost } from './another-host.js'
 import { endTasks, performTask, unlessAbsent } from './hosts.js'
 import type { Step } from './job.js'
@@ -79,18 +81,38 @@ function machineTypeFor(reader: Reader, vmId: string, hostId: string): string {
 }
 
 /** The number of this start: whatever an older one still says is ignored from here on. */
-export function nextLife<C extends StartContext>(): Step<C, Tx> {
+export function nextLife<C extends StartContext>({ store, stale }: JobWorld): Step<C, Tx> {
   return {
     name: 'nextLife',
     weight: 0,
-    run: async ({ context: { hostId, summary } }) => {
+    run: async ({ context: { vmId, hostId, summary, excluded } }) => {
       if (hostId === null) throw new Fault('NO_HOST', summary)
+      throwIfDoubtful(store.read, vmId, stale)
+      throwIfElsewhere(vm(store.read, vmId), excluded)
     },
     commit: (tx, { vmId }) => ({ vmGeneration: nextVmGeneration(tx, vmId) }) as Partial<C>
   }
 }
 
-export function start<C extends StartContext>({ hosts, store }: JobWorld): Step<C, Tx> {
+/** See ../stale-store.ts: an older store does not know whether it runs on a host that is silent. */
+function throwIfDoubtful(reader: Reader, vmId: string, stale: JobWorld['stale']): void {
+  if (stale.isKnown(vmId, leaseOf(reader, vmId) !== null)) return
+  throw new Fault(
+    'WRONG_STATE',
+    `VM ${vm(reader, vmId).name} may run on a host that has not told yet what it has; until every host is heard, or ` +
+      'confirmed to be off (`drover host confirm-stopped`), this store may be older than the world',
+    { facts: { vm: vmId } }
+  )
+}
+
+/** A job out of a backup may have had its effect long ago. What a failed try left goes by itself. */
+function throwIfElsewhere({ id, name, hostId, status }: Vm, tried: Readonly<Record<string, string>>): void {
+  if (status === 'down' || status === 'creating' || status === 'unknown') return
+  if (hostId !== null && hostId in tried) return
+  throw new Fault('WRONG_STATE', `VM ${name} runs already`, { facts: { vm: id, host: hostId ?? '' } })
+}
+
+export function start<C extends StartContext>({ hosts, store, stale, clock }: JobWorld): Step<C, Tx> {
   return {
     name: 'start',
     weight: 4,
@@ -99,6 +121,9 @@ export function start<C extends StartContext>({ hosts, store }: JobWorld): Step<
       const { vmId, hostId, vmGeneration, isPaused, machineType } = act.context
       if (hostId === null) throw new Fault('NO_HOST', act.context.summary)
       if (hosts.isGone(hostId)) throw new Fault('WRONG_STATE', 'the host was stopped meanwhile')
+      while (!stale.isKnown(vmId, leaseOf(store.read, vmId) !== null))
+        await sleep(clock, seconds(1), act.signal)
+      throwIfElsewhere(vm(store.read, vmId), { ...act.context.excluded, [hostId]: '' })
       const spec = readVmSpec(store.read, vmId, machineType)
       const request = { vmGeneration, spec, paused: isPaused }
       await performTask(hosts, act, hostId, agentServices.vm.StartVm, request)

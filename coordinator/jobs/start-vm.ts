@@ -10,6 +10,6 @@ export function startVm(world: JobWorld): JobTable<StartVm, Tx> {
   return {
     kind: 'vm.start',
     atOnce: 64,
-    steps: [choose(world, 'start'), nextLife(), start(world), confirm(world)]
+    steps: [choose(world, 'start'), nextLife(world), start(world), confirm(world)]
   }
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../common/clock.js'
 import type { Bytes } from '../../common/units.js'
+import type { StaleStore } from '../stale-store.js'
 import type { Store } from '../store/store.js'
 import type { Power } from './host-power.js'
 import type { Hosts } from './hosts.js'
@@ -22,5 +23,6 @@ export type JobWorld = {
   hosts: Hosts
   power: Power
   loads: Loads
+  stale: Pick<StaleStore, 'isKnown'>
   clock: Clock
 }

@@ -8,6 +8,7 @@ export type SettingName =
   | 'pageTokenKey'
   | 'ticketKey'
   | 'isClean'
+  | 'isStale'
   | 'probe'
   | 'quotaMode'
 

@@ -14,6 +14,42 @@ const says = (hostId: string, status: Sighting['status'], more: Partial<Sighting
 
 const table: Array<[string, Recorded, Sighting, Verdict]> = [
   ['an earlier life is a ghost', upOnA, says('B', 'up', { generation: 2 }), { kind: 'ghost' }],
+  [
+    'where nothing came of later starts, an earlier life that runs is the VM',
+    down,
+    says('B', 'up', { generation: 2 }),
+    { kind: 'believe', hostId: 'B' }
+  ],
+  [
+    'an earlier life that is paused stays a ghost: its disk may have been written since',
+    down,
+    says('B', 'paused', { generation: 2 }),
+    { kind: 'ghost' }
+  ],
+  [
+    'an earlier life that runs stays a ghost where a later one was seen',
+    { ...down, observedGeneration: 3 },
+    says('B', 'up', { generation: 2 }),
+    { kind: 'ghost' }
+  ],
+  [
+    'an earlier life that is down stays a ghost',
+    down,
+    says('B', 'down', { generation: 2 }),
+    { kind: 'ghost' }
+  ],
+  [
+    'a later start that came to nothing elsewhere says nothing of the VM that runs',
+    upOnA,
+    says('B', 'down', { generation: 4 }),
+    { kind: 'ignore' }
+  ],
+  [
+    'a source whose start is not on record says that the VM left',
+    upOnA,
+    says('A', 'down', { generation: 4, exitReason: 'migrated' }),
+    { kind: 'left' }
+  ],
   ['the first word of a new start counts', down, says('A', 'up'), { kind: 'believe', hostId: 'A' }],
   [
     'a start that failed is believed',

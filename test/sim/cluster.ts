@@ -55,6 +55,7 @@ export class SimCluster {
         if (!this.#backup) return
         first?.kill()
         this.#records = structuredClone(this.#backup)
+        this.#restored(this.#records)
         this.#adoptEpoch()
         this.lives = [new SimCoordinator('c1', this.world, this.#records), ...this.lives.slice(1)]
         return
@@ -65,6 +66,14 @@ export class SimCluster {
       default:
         throw new Error(`a coordinator does not "${what}"`)
     }
+  }
+
+  /** As `drover-coordinator restore` does, coordinator/store/stale-mark.ts. */
+  #restored(records: Records): void {
+    if (!this.world.rules.suspectsOldStores) return
+    records.isStale = true
+    for (const row of records.hosts.values())
+      if (row.health === 'proven_stopped') Object.assign(row, { health: 'connecting', proof: '' })
   }
 
   /** As a person does after a restore: the epoch goes above what hosts have seen. */

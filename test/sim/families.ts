@@ -64,16 +64,23 @@ const faults = {
   },
   /** A VM moves after the backup, its source forgets it, and its new host dies with whatever is restored. */
   lostMove: (draw: Draw, when: number) => {
-    // Without a lease nothing proves that it does not run: people decide.
-    const leased = draw.spec.vms.filter(({ lease }) => lease)
-    if (leased.length === 0) return
-    const vm = draw.random.pick(leased)
+    const vm = draw.random.pick(draw.spec.vms)
     at(draw, when, 'coordinator backup')
     at(draw, when + 2, `vm ${vm.id} migrate`)
     at(draw, when + 60, `agent ${vm.on} kill`)
     for (const host of hostIds(draw))
       if (host !== vm.on && draw.random.chance(0.5)) at(draw, when + 70, `power ${host} off`)
     at(draw, when + 75, 'coordinator restore')
+  },
+  /** A host dies under two coordinators, one goes, and the other is restored to what it thought meanwhile. */
+  rival: (draw: Draw, when: number) => {
+    const host = anyHost(draw)
+    at(draw, when, 'coordinator second')
+    passing(draw, when + draw.random.between(1, 6), `power ${host} off`, `power ${host} on`, 20, 60)
+    at(draw, when + draw.random.between(5, 60), 'coordinator backup')
+    at(draw, when + draw.random.between(100, 200), 'coordinator kill')
+    at(draw, when + 220, `agent ${host} kill`)
+    at(draw, when + 230, 'coordinator restore')
   },
   /** Proven off, switched on again, and not heard since. */
   bootedUnheard: (draw: Draw, when: number) => {
@@ -397,13 +404,15 @@ export const families: Family[] = [
   },
   {
     name: 'twins',
-    about: 'a second coordinator runs on a copy of the store, and both are asked for things',
+    about: 'a second coordinator runs on a copy of the store, both are asked for things, or one is restored',
     chaos: 500,
     world: world({ hosts: [2, 4], leases: 0.5 }),
     faults: [
       always(1, faults.second),
       always(6, faults.vmCycle),
-      some(1, faults.crash),
+      some(2, faults.crash),
+      some(1, faults.restore),
+      some(1, faults.rival),
       some(2, faults.migrate)
     ]
   },

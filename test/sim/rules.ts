@@ -63,6 +63,8 @@ export type Rules = {
   fencesGeneration: boolean
   /** A coordinator takes a new epoch at its start. */
   takesEpoch: boolean
+  /** A restored store, and one whose coordinator hosts refuse, may be older than the world. */
+  suspectsOldStores: boolean
   /** A copy of an earlier life that still runs is left to people. */
   sparesGhosts: boolean
   /** A destination runs only after its source let go. */
@@ -93,7 +95,13 @@ export const production: Rules = {
   },
   ...{ acquiresLease: true, awaitsLease: true, clearingCompares: true, clearsOnlyAfterPower: true },
   ...{ replyProvesNothing: true, takesStartsBack: true, remembersRequests: true, remembersEpoch: true },
-  ...{ fencesGeneration: true, takesEpoch: true, sparesGhosts: true, switchesOverLast: true },
+  ...{
+    fencesGeneration: true,
+    takesEpoch: true,
+    suspectsOldStores: true,
+    sparesGhosts: true,
+    switchesOverLast: true
+  },
   ...{ drainsFirst: true, keepsDrainedEmpty: true },
   ...{ hasWatchdog: true, killsHolders: true, deadAfter: null }
 }

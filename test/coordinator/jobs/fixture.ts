@@ -21,6 +21,7 @@ import {
   storageDomainOrNull
 } from '../../../coordinator/store/storage-domains.js'
 import { sql } from '../../../coordinator/store/query.js'
+import { newStore } from '../new-store.js'
 import { Store } from '../../../coordinator/store/store.js'
 import { insertTemplate } from '../../../coordinator/store/templates.js'
 import type { StorageDomainHealth, VmStatus } from '../../../coordinator/store/tables.js'
@@ -96,7 +97,7 @@ export async function fixture({
     ...{ hostCpuPercent: () => null, secondsAbove: () => 0 }
   }
   const power = powerOf(world)
-  const { jobs } = registerJobs({ store, hosts, power, loads, clock, log, epoch: 1 })
+  const { jobs } = registerJobs({ store, hosts, power, loads, stale: newStore(), clock, log, epoch: 1 })
   if (start) jobs.start()
   tell(world)
   return {

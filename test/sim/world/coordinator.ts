@@ -6,6 +6,7 @@ import { Healths } from '../../../coordinator/ha/host-health.js'
 import type { LeaseObservation } from '../../../coordinator/ha/lease-reading.js'
 import { HaLoop, type HaWorld, type HostDecision, type WatchedCluster } from '../../../coordinator/ha/loop.js'
 import type { FailedVm } from '../../../coordinator/ha/restart-policy.js'
+import { StaleStore } from '../../../coordinator/stale-store.js'
 import { clearLeases, SimFence } from './fence.js'
 import { JobsOfLife } from './jobs.js'
 import type { Machine } from './machine.js'
@@ -36,6 +37,7 @@ export class SimCoordinator implements HaWorld {
   readonly incarnation: string
   readonly #stop = new AbortController()
   readonly #restarts: SimRestarts
+  readonly stale: StaleStore
   /** Hosts that accepted the greeting, with the generation it named. */
   readonly ready = new Map<string, number>()
   /** Hosts that this life has greeted: it commands no others. */
@@ -59,6 +61,11 @@ export class SimCoordinator implements HaWorld {
     this.fence = new SimFence(this)
     this.jobs = new JobsOfLife(this)
     this.#restarts = new SimRestarts(this)
+    this.stale = new StaleStore({
+      isSet: () => records.isStale,
+      set: () => void (records.isStale = true),
+      clear: () => void (records.isStale = false)
+    })
     const { rules } = world
     this.#loop = new HaLoop(this, clockOf(world), silent, {
       ...{ decide: rules.decide, noteRound: rules.noteRound, decideRestarts: rules.decideRestarts }
@@ -116,14 +123,17 @@ export class SimCoordinator implements HaWorld {
       this.ready.set(host.id, generation)
       this.greeted.add(host.id)
     } else this.ready.delete(host.id)
-    if (answer.kind === 'refused') this.#refused.add(host.id)
-    else this.#refused.delete(host.id)
+    if (answer.kind === 'refused') {
+      if (!this.#refused.has(host.id) && this.world.rules.suspectsOldStores) this.stale.suspect(host.id)
+      this.#refused.add(host.id)
+    } else this.#refused.delete(host.id)
   }
 
   #hear(host: Machine, row: HostRow, isAgain: boolean): void {
     this.heardChanges.set(host.id, host.changes)
     if (hear(this, host, row, isAgain)) this.#unbelieved.delete(host.id)
     else this.#unbelieved.add(host.id)
+    if (!isAgain) this.stale.noteTold(host.id)
   }
 
   // What the HA loop asks.
@@ -298,33 +308,39 @@ export class SimCoordinator implements HaWorld {
 
   markLost({ id }: HostRow, proof: string, which: (vm: VmRow) => boolean): void {
     for (const vm of this.records.vms.values()) {
-      if (vm.hostId !== id || !isRunning(vm) || !which(vm)) continue
+      if (vm.hostId !== id || !isRunning(vm) || !which(vm) || !this.isKnown(vm.id)) continue
       Object.assign(vm, { status: 'down', exitReason: 'lost', hostId: null, migratingToHostId: null, proof })
       this.world.tell(`${this.name}: ${vm.id} is lost (${proof})`)
     }
   }
 
+  /** See coordinator/stale-store.ts. */
+  isKnown = (vmId: string) => this.stale.isKnown(vmId, hasLease(this.world.vm(vmId)))
+
   readonly #unknownSince = new Map<string, number>()
 
   noteOrphans(): void {
     const { hosts, vms } = this.records
-    const unknown = [...vms.values()].filter(
-      ({ status, hostId }) => status === 'unknown' && hosts.get(hostId ?? '')?.health === 'up'
-    )
+    const { now, rules } = this.world
+    const told = [...hosts.values()].map(({ id, health }) => {
+      return { hostId: id, isStopped: health === 'proven_stopped' }
+    })
+    this.stale.settle(told)
+    const isSettled = ({ hostId }: VmRow) =>
+      ['up', 'proven_stopped'].includes(hosts.get(hostId ?? '')?.health ?? '')
+    const unknown = [...vms.values()].filter(vm => vm.status === 'unknown' && isSettled(vm))
     if (unknown.length === 0) return this.#unknownSince.clear()
-    const leased = (vmId: string) => hasLease(this.world.vm(vmId))
-    for (const { id } of unknown) this.#unknownSince.set(id, this.#unknownSince.get(id) ?? this.world.now)
+    for (const { id } of unknown) this.#unknownSince.set(id, this.#unknownSince.get(id) ?? now)
     const watched = [...hosts.values()].filter(({ mode }) => mode !== 'maintenance')
-    const lost = this.world.rules.orphansOf(
-      unknown.map(({ id }) => ({
-        vmId: id,
-        isHostUp: true,
-        since: seconds(this.#unknownSince.get(id) ?? 0)
-      })),
-      watched.every(({ id }) => this.hears(this.world.machine(id)) && this.ready.has(id)),
-      seconds(this.world.now)
+    const lost = rules.orphansOf(
+      unknown.map(({ id }) => ({ vmId: id, since: seconds(this.#unknownSince.get(id) ?? 0) })),
+      watched.every(
+        ({ id, health }) =>
+          health === 'proven_stopped' || (this.hears(this.world.machine(id)) && this.ready.has(id))
+      ),
+      seconds(now)
     )
-    for (const row of watched) this.markLost(row, 'returned', ({ id }) => leased(id) && lost.includes(id))
+    for (const row of hosts.values()) this.markLost(row, 'returned', ({ id }) => lost.includes(id))
   }
 
   failedVms(): FailedVm[] {

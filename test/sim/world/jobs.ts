@@ -23,8 +23,9 @@ export class JobsOfLife {
   }
 
   order(kind: Job['kind'], given: Partial<Job>): string {
-    const { records, world } = this.coordinator
-    const id = `j${++records.jobCount}`
+    const { records, world, incarnation } = this.coordinator
+    // As unique as a UUID: also beside a copy of the store, and after a restore.
+    const id = `j${++records.jobCount} of ${incarnation}`
     records.jobs.push({
       ...{ id, kind, vm: '', host: '', step: 'choose', target: null, generation: 0, attempt: 0 },
       ...{ since: world.now, excluded: [], proof: '', wasSent: false, failures: {} },
@@ -100,7 +101,7 @@ export class JobsOfLife {
   #start(job: Job): void {
     const { world, records } = this.coordinator
     const row = vmRow(records, job.vm)
-    const isBack = job.kind === 'restart' && row.status !== 'down' && row.status !== 'unknown'
+    const isBack = row.status !== 'down' && row.status !== 'unknown'
     switch (job.step) {
       case 'choose': {
         if (isBack) return this.over(job, true, 'it never stopped')
@@ -112,6 +113,7 @@ export class JobsOfLife {
       case 'awaitLease':
         return this.#awaitLease(job, row, isBack)
       case 'nextLife':
+        if (!this.coordinator.isKnown(job.vm)) return this.over(job, true, 'it may run elsewhere')
         if (isBack) return this.over(job, true, 'it never stopped')
         job.generation = ++row.generation
         return this.next(job, 'start')
@@ -166,6 +168,10 @@ export class JobsOfLife {
     const host = world.machine(job.target ?? '')
     if (this.#isGone(job)) return this.over(job, true, 'the host was stopped meanwhile')
     if (world.now - job.since >= patience) return this.next(job, 'takeBack')
+    if (!this.coordinator.isKnown(vm)) return
+    const row = vmRow(this.coordinator.records, vm)
+    const runs = row.status !== 'down' && row.status !== 'unknown'
+    if (runs && row.hostId !== job.target) return this.over(job, true, 'it runs elsewhere')
     job.wasSent = true
     const answer = this.ask(job, host, 'start', () => this.#startOn(host, vm, generation))
     if (answer.kind === 'silent') return

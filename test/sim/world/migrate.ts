@@ -47,11 +47,13 @@ function leave(jobs: JobsOfLife, host: Machine, { vm, target, generation }: Job)
   const copy = world.copyOn(vm, host.id)
   const to = world.machine(target ?? '')
   if (copy?.state !== 'running' || !to.isOn || !to.storage || !to.inLockspace) return 'refused'
+  // The start that is meant is another one.
+  if (copy.generation !== generation) return 'refused'
   if (world.copyOn(vm, to.id)) return 'refused'
   const takes = world.vm(vm).moves ?? standardLength
   Object.assign(copy, { state: 'leaving', to: target, switchesAt: world.now + takes })
   to.ended.delete(vm)
-  world.copies.push({ ...copy, host: to.id, generation, state: 'arriving', to: null })
+  world.copies.push({ ...copy, host: to.id, state: 'arriving', to: null })
   host.changes++
   to.changes++
   return 'leaving'

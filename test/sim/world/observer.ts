@@ -63,17 +63,19 @@ function see(
       Object.assign(known, {
         status: next === null ? 'unknown' : 'migrating_to',
         hostId: next ?? hostId,
-        migratingToHostId: null
+        migratingToHostId: null,
+        ...{ generation, observedGeneration: generation }
       })
       break
     }
     case 'believe': {
+      if (status !== 'down') coordinator.stale.noteVm(vmId, hostId)
       const isMigrating = status === 'migrating_from'
       if (known.status !== status || known.hostId !== verdict.hostId)
         world.tell(`${name}: ${vmId} is ${status} on ${hostId}${exitReason && ` (${exitReason})`}`)
       Object.assign(known, {
         ...{ status, hostId: verdict.hostId, exitReason, observedGeneration: generation },
-        generation: Math.max(known.generation, generation),
+        generation,
         migratingToHostId: isMigrating ? (to ?? known.migratingToHostId) : null
       })
       if (status === 'down' && exitReason === 'shutdown') known.wantedRunning = false
@@ -82,9 +84,14 @@ function see(
   return !world.rules.isUnbelieved(verdict, { status })
 }
 
-function unsee({ world, name }: SimCoordinator, hostId: string, known: VmRow): void {
+function unsee(coordinator: SimCoordinator, hostId: string, known: VmRow): void {
+  const { world, name } = coordinator
   if (known.migratingToHostId === hostId) known.migratingToHostId = null
   if (known.hostId !== hostId || known.status === 'down') return
+  if (!coordinator.isKnown(known.id)) {
+    known.status = 'unknown'
+    return
+  }
   const isNewer = known.observedGeneration < known.generation
   Object.assign(known, { status: 'down', hostId: null, ...(!isNewer && { exitReason: 'lost' }) })
   world.tell(`${name}: ${known.id} disappeared from ${hostId}`)

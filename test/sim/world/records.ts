@@ -51,6 +51,8 @@ export type Job = {
 
 export type Records = {
   epoch: number
+  /** May be older than the world. */
+  isStale: boolean
   hosts: Map<string, HostRow>
   vms: Map<string, VmRow>
   jobs: Job[]
@@ -74,7 +76,8 @@ export function firstRecords(world: SimWorld): Records {
       ...{ migratingToHostId: null, exitReason: '', wantedRunning: true, proof: null }
     }
   ])
-  return { epoch: 0, hosts: new Map(hosts), vms: new Map(vms), jobs: [], jobCount: 0, upgrade: null }
+  const rows = { hosts: new Map(hosts), vms: new Map(vms) }
+  return { epoch: 0, isStale: false, ...rows, jobs: [], jobCount: 0, upgrade: null }
 }
 
 export function hostRow({ hosts }: Records, id: string): HostRow {

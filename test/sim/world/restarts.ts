@@ -37,7 +37,7 @@ export class SimRestarts {
 
   #isFailed(row: VmRow): boolean {
     const vm = this.#coordinator.world.vm(row.id)
-    if (!row.wantedRunning || vm.ha === false) return false
+    if (!row.wantedRunning || vm.ha === false || !this.#coordinator.isKnown(row.id)) return false
     if (row.status === 'down') return failures.has(row.exitReason)
     if (row.status !== 'unknown' || row.hostId === null || !hasLease(vm)) return false
     return hostRow(this.#coordinator.records, row.hostId).health === 'non_responsive'

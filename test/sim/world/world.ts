@@ -197,7 +197,8 @@ export class SimWorld {
   /** The agent is started anew: what it had in memory is gone, what it had on disk is not. */
   #restartAgent(host: Machine): void {
     host.recoversUntil = this.now + 3
-    for (const end of host.ended.values()) end.to = null
+    // Of a VM that moved away nothing is left there: the agent tells what libvirt has.
+    for (const [vm, { exitReason }] of host.ended) if (exitReason === 'migrated') host.ended.delete(vm)
     host.changes++
     const coordinatorEpoch = this.rules.remembersEpoch ? host.durableEpoch : 0
     host.rule = { ...host.rule, coordinatorEpoch }
