@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, open, rm } from 'node:fs/promises'
 import { type Clock, sleep } from '../common/clock.js'
@@ -66,9 +66,11 @@ export class DataPrograms {
   async #runChild({ argv }: DataProgram, output: string, signal: AbortSignal): Promise<void> {
     const file = await open(output, 'w', 0o600)
     try {
+      signal.throwIfAborted()
       const [program = '', ...args] = argv
-      const child = spawn(program, args, { cwd: '/', env: environment, stdio: ['ignore', file.fd, 'pipe'] })
-      const onAbort = () => child.kill('SIGTERM')
+      const stdio: StdioOptions = ['ignore', file.fd, 'pipe']
+      const child = spawn(program, args, { cwd: '/', env: environment, stdio, detached: true })
+      const onAbort = () => killGroup(child)
       signal.addEventListener('abort', onAbort, { once: true })
       await ended(child, argv, () => readTail(output)).finally(() =>
         signal.removeEventListener('abort', onAbort)
@@ -162,6 +164,16 @@ function left(signal: AbortSignal): Promise<never> {
     if (signal.aborted) look()
     else signal.addEventListener('abort', look, { once: true })
   })
+}
+
+/** The child and what it has started: a sandbox that loses its parent while it is set up waits for ever. */
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
 }
 
 async function readTail(path: string): Promise<string> {

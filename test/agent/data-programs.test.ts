@@ -41,6 +41,16 @@ t.test('progress is told while a program runs, and nothing of it is left', async
   t.same(await readdir(directory), [])
 })
 
+t.test('a cancelled program is over with all that it started', async t => {
+  const { programs } = await world(t)
+  const abort = new AbortController()
+  // Deaf to what asks, and it holds the pipes of the program that started it.
+  const deaf = `sh -c 'trap "" TERM; while :; do sleep 60; done' & wait`
+  const begun = shell(`printf "    (42.00/100%%)\r"; ${deaf}`)
+  const run = programs.run('task', begun, () => abort.abort(new Fault('CANCELLED', 'enough')), abort.signal)
+  await t.rejects(run, new Fault('CANCELLED', 'enough'))
+})
+
 const failures = [
   ['echo "No space left on device" >&2; exit 1', 'STORAGE_DOMAIN_FULL'],
   ['echo "acquire done -243"; exit 1', 'LEASE_HELD'],
