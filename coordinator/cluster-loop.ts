@@ -30,6 +30,8 @@ export type ClusterLoopOptions = {
   loads: Loads
   /** Whether a host is heard now. */
   isHeard(hostId: string): boolean
+  /** False while as many hosts obey another coordinator: that one moves VMs and switches hosts. See leadership.ts. */
+  mayActUnasked(): boolean
   clock: Clock
   log: Logger
 }
@@ -91,6 +93,7 @@ export class ClusterLoop {
   #round(round: Round): void {
     this.#sample(round)
     this.#reserve(round)
+    if (!this.#o.mayActUnasked()) return
     const { cluster } = round
     const demand = this.#demand.get(cluster.id) ?? new Demand()
     this.#demand.set(cluster.id, demand)

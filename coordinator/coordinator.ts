@@ -112,9 +112,9 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   const { jobs, hostStorage } = registerJobs({
     ...{ store, hosts: agents, power, loads: measured, stale, clock, log, epoch: leadership.epoch }
   })
-  const mayRestartVms = () => leadership.mayRestartVms(agents.ready())
+  const mayActUnasked = () => leadership.mayActUnasked(agents.ready())
   const ha = new Ha({
-    ...{ store, loads: measured, clock, log, jobs, hosts: agents, power, stale, isHeard, mayRestartVms }
+    ...{ store, loads: measured, clock, log, jobs, hosts: agents, power, stale, isHeard, mayActUnasked }
   })
 
   const trail = new AuditTrail(store, clock, log)
@@ -137,7 +137,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     about: {
       ...about,
       epoch: leadership.epoch,
-      mayRestartVms: mayRestartVms(),
+      mayActUnasked: mayActUnasked(),
       isStale: stale.isStale,
       started: timestamp(about.started)
     },
@@ -196,7 +196,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   const tlsPort = await server.listenTls({ host, port, certificates: own.certificates, allowAnonymous: true })
   observer.tend()
   jobs.start()
-  const clusterLoop = new ClusterLoop({ store, jobs, loads: measured, isHeard, clock, log })
+  const clusterLoop = new ClusterLoop({ store, jobs, loads: measured, isHeard, mayActUnasked, clock, log })
   const loops = [
     ha.run(end.signal),
     hostStorage.run(end.signal),

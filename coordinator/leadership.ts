@@ -50,11 +50,11 @@ export class Leadership {
     this.#refusing.delete(hostId)
   }
 
-  /** See mayRestartVms. Of the hosts that are ready, those count that have not refused since. */
-  mayRestartVms(readyHosts: readonly string[]): boolean {
+  /** See mayActUnasked. Of the hosts that are ready, those count that have not refused since. */
+  mayActUnasked(readyHosts: readonly string[]): boolean {
     const obeying = readyHosts.filter(id => !this.#refusing.has(id)).length
     const refusing = [...this.#refusing].filter(id => hostOrNull(this.#store.read, id) !== null).length
-    return mayRestartVms({ obeying, refusing })
+    return mayActUnasked({ obeying, refusing })
   }
 
   /** A host knows a newer coordinator: another one runs, or this store is older than the world. */
@@ -81,11 +81,11 @@ export class Leadership {
 }
 
 /**
- * Whether a coordinator may prove hosts dead and start their VMs anew. Two whose stores are copies of each other can
- * share the hosts: each was first at some. Both would restart the same VM on hosts of their own, so the one that
- * more hosts refuse than obey, or as many, leaves that to the other.
+ * Whether a coordinator may do what nobody asked for: prove hosts dead and start their VMs anew, move VMs, switch hosts.
+ * Two whose stores are copies of each other can share the hosts: each was first at some. Both would restart the same
+ * VM on hosts of their own, so the one that more hosts refuse than obey, or as many, leaves that to the other.
  */
-export const mayRestartVms = ({ obeying, refusing }: { obeying: number; refusing: number }): boolean =>
+export const mayActUnasked = ({ obeying, refusing }: { obeying: number; refusing: number }): boolean =>
   refusing === 0 || obeying > refusing
 
 export function takeEpoch(store: Store): number {

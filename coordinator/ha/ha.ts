@@ -27,7 +27,7 @@ export type HaOptions = {
   /** Whether the host's stream is up and its last heartbeat is fresh (3 s). */
   isHeard(hostId: string): boolean
   /** Whether more hosts obey this coordinator than another one. */
-  mayRestartVms(): boolean
+  mayActUnasked(): boolean
 }
 
 /** High availability, composed: the loop, its world, and the clearing of leases. */
@@ -37,11 +37,11 @@ export class Ha {
   readonly #clock: Clock
 
   constructor(options: HaOptions) {
-    const { store, loads, clock, log, jobs, hosts, power, stale, isHeard, mayRestartVms } = options
+    const { store, loads, clock, log, jobs, hosts, power, stale, isHeard, mayActUnasked } = options
     const { storageFencing = noStorageFencing } = options
     const leases = new LeaseReports(store, isHeard)
     const world = new StoreWorld({
-      ...{ store, loads, clock, jobs, power, storageFencing, leases, stale, isHeard, mayRestartVms }
+      ...{ store, loads, clock, jobs, power, storageFencing, leases, stale, isHeard, mayActUnasked }
     })
     const loop = new HaLoop(world, clock, log)
     const offSince = (hostId: string) => loop.offSince(hostId)

@@ -30,7 +30,7 @@ export type HostDecision = { host: WatchedHost; decision: Decision; inputs: obje
 export type HaWorld = {
   uptime(): Seconds
   /** False while hosts obey another coordinator: that one proves and restarts. See leadership.ts. */
-  mayRestartVms(): boolean
+  mayActUnasked(): boolean
   clusters(): WatchedCluster[]
   failedVms(): FailedVm[]
   /** Marks the VMs as lost that no host has although all are heard: see orphans.ts. */
@@ -111,7 +111,7 @@ export class HaLoop {
   }
 
   tick(stop: AbortSignal): void {
-    if (!this.#world.mayRestartVms()) return
+    if (!this.#world.mayActUnasked()) return
     const now = this.#clock.monotonic()
     const changes = this.#world.clusters().flatMap(cluster => this.#decideCluster(cluster, now))
     const news = changes.filter(change => this.#isNews(change))

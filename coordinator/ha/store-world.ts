@@ -47,7 +47,7 @@ export type StoreWorldOptions = {
   leases: LeaseReports
   stale: StaleStore
   /** Whether more hosts obey this coordinator than another one. */
-  mayRestartVms(): boolean
+  mayActUnasked(): boolean
 }
 
 /** Restarts of one VM in this life of the coordinator: when it started again, and what became of the last try. */
@@ -85,8 +85,8 @@ export class StoreWorld implements HaWorld {
     return seconds(this.#options.clock.monotonic() - this.#started)
   }
 
-  mayRestartVms(): boolean {
-    return this.#options.mayRestartVms()
+  mayActUnasked(): boolean {
+    return this.#options.mayActUnasked()
   }
 
   clusters(): WatchedCluster[] {

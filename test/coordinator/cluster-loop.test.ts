@@ -31,7 +31,12 @@ async function powered(t: { teardown(end: () => unknown): void }) {
     for (const { id } of hosts(tx)) updateHost(tx, id, { powerEnabled: 1, powerJson })
   })
   const heard = new Set(hosts(store.read).map(({ id }) => id))
-  const loop = new ClusterLoop({ store, jobs, loads, isHeard: id => heard.has(id), clock: testClock, log })
+  const standing = { mayActUnasked: true }
+  const loop = new ClusterLoop({
+    ...{ store, jobs, loads, clock: testClock, log },
+    isHeard: id => heard.has(id),
+    mayActUnasked: () => standing.mayActUnasked
+  })
   /** A round, and the end of the jobs that it ordered. */
   const round = async () => {
     loop.run()
@@ -39,7 +44,7 @@ async function powered(t: { teardown(end: () => unknown): void }) {
     for (const { id } of live) await jobs.untilOver(id, AbortSignal.timeout(20_000))
   }
   const resting = () => hosts(store.read).filter(({ rested }) => rested === 1)
-  return { ...made, heard, round, resting }
+  return { ...made, standing, heard, round, resting }
 }
 
 t.test(
@@ -68,6 +73,16 @@ t.test(
     t.match(host(store.read, first?.id ?? ''), { mode: 'active', rested: 0 })
   }
 )
+
+t.test('a coordinator that as many hosts refuse as obey switches no host', async t => {
+  const { standing, round, resting } = await powered(t)
+  standing.mayActUnasked = false
+  await round()
+  t.same(resting(), [])
+  standing.mayActUnasked = true
+  await round()
+  t.equal(resting().length, 1)
+})
 
 t.test('a host that a person put into maintenance is not woken', async t => {
   const { store, round } = await powered(t)

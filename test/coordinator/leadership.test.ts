@@ -1,5 +1,5 @@
 import t from 'tap'
-import { mayRestartVms } from '../../coordinator/leadership.js'
+import { mayActUnasked } from '../../coordinator/leadership.js'
 
 const cases: Array<[string, obeying: number, refusing: number, boolean]> = [
   ['a coordinator that nobody refuses restarts VMs, also where it reaches nobody', 0, 0, true],
@@ -10,5 +10,5 @@ const cases: Array<[string, obeying: number, refusing: number, boolean]> = [
 ]
 
 for (const [why, obeying, refusing, expected] of cases) {
-  t.test(why, async t => t.equal(mayRestartVms({ obeying, refusing }), expected))
+  t.test(why, async t => t.equal(mayActUnasked({ obeying, refusing }), expected))
 }

@@ -72,8 +72,8 @@ t.test('B33 of two coordinators that came to the same epoch, one has the host', 
     const { events } = await world.call(event.ListEvents, { filter: 'kind = coordinator.refused' })
     return events.length === 1
   })
-  t.match(world.running.dump(), { about: { epoch: 2, mayRestartVms: false } }, 'the same epoch')
-  t.match(other.dump(), { about: { epoch: 2, mayRestartVms: true } }, 'who restarts VMs')
+  t.match(world.running.dump(), { about: { epoch: 2, mayActUnasked: false } }, 'the same epoch')
+  t.match(other.dump(), { about: { epoch: 2, mayActUnasked: true } }, 'who restarts VMs')
   t.notOk(
     world.running.agents.isReady(agent.hostId),
     'a host that refuses its greeting gets no command of it'

@@ -20,7 +20,7 @@ const amid =
 export const mutants: Mutant[] = [
   // Two coordinators, and stores older than the world.
   bug('two coordinators that share the hosts both restart', 'coordinators', 'I1', {
-    mayRestartVms: () => true
+    mayActUnasked: () => true
   }),
   bug('hosts obey two coordinators with one epoch', 'coordinators', 'I1', { throwIfTwin: () => {} }),
   bug('a restored store keeps its old generation of a host', 'coordinators', 'I12', {

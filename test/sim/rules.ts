@@ -9,7 +9,7 @@ import { decideRestarts } from '../../coordinator/ha/restart-policy.js'
 import { nextLeaving, stuckOf } from '../../coordinator/jobs/evacuation.js'
 import { ownerOf } from '../../coordinator/jobs/migration-owner.js'
 import { missedHosts, nextUpgrades, problemAfter, upgradeOrder } from '../../coordinator/jobs/upgrade-plan.js'
-import { mayRestartVms } from '../../coordinator/leadership.js'
+import { mayActUnasked } from '../../coordinator/leadership.js'
 import { isUnbelieved, judge } from '../../coordinator/observed-vm.js'
 
 /**
@@ -41,7 +41,7 @@ export type Rules = {
   throwIfTwin: typeof throwIfTwin
   generationOf: typeof generationOf
   isUnbelieved: typeof isUnbelieved
-  mayRestartVms: typeof mayRestartVms
+  mayActUnasked: typeof mayActUnasked
   // What the jobs and the agents do, as in coordinator/jobs and agent/.
   /** A start takes the VM's lease first. */
   acquiresLease: boolean
@@ -91,7 +91,7 @@ export const production: Rules = {
     throwIfTwin,
     generationOf,
     isUnbelieved,
-    mayRestartVms
+    mayActUnasked
   },
   ...{ acquiresLease: true, awaitsLease: true, clearingCompares: true, clearsOnlyAfterPower: true },
   ...{ replyProvesNothing: true, takesStartsBack: true, remembersRequests: true, remembersEpoch: true },

@@ -39,7 +39,7 @@ function world(
   }
   const outside: HaWorld = {
     uptime: () => seconds(10_000),
-    mayRestartVms: change.mayRestart ?? (() => true),
+    mayActUnasked: change.mayRestart ?? (() => true),
     clusters: () => [{ clusterId: 'c', policy: defaultHaPolicy, hosts: [host] }],
     failedVms: change.failed ?? (() => []),
     noteOrphans: () => {},

@@ -163,8 +163,8 @@ export class SimCoordinator implements HaWorld {
     }
   }
 
-  mayRestartVms(): boolean {
-    return this.world.rules.mayRestartVms({ obeying: this.ready.size, refusing: this.#refused.size })
+  mayActUnasked(): boolean {
+    return this.world.rules.mayActUnasked({ obeying: this.ready.size, refusing: this.#refused.size })
   }
 
   clusters(): WatchedCluster[] {
