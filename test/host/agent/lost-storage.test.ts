@@ -113,7 +113,7 @@ t.test('B15 storage that hangs holds up nobody who does not need it, and costs n
   const pids = hosts.map(({ world }) => world.agentPid)
   const [first] = hosts
   const times: number[] = []
-  let asleep = 0
+  const asleep = new Map(pids.map(pid => [pid, { now: 0, longest: 0 }]))
   await fares('hang')
   const began = performance.now()
   const sinceThen = () => (performance.now() - began) / 1000
@@ -129,7 +129,10 @@ t.test('B15 storage that hangs holds up nobody who does not need it, and costs n
         if (health === 'STORAGE_DOMAIN_HEALTH_UNRESPONSIVE')
           unresponsiveAfter = Math.min(unresponsiveAfter, sinceThen())
       }
-      for (const pid of pids) if (await sleepsInKernel(pid)) asleep++
+      for (const [pid, looks] of asleep) {
+        looks.now = (await sleepsInKernel(pid)) ? looks.now + 1 : 0
+        looks.longest = Math.max(looks.longest, looks.now)
+      }
       await setTimeout(100)
     }
     const asked = performance.now()
@@ -146,7 +149,9 @@ t.test('B15 storage that hangs holds up nobody who does not need it, and costs n
   const sorted = times.toSorted((a, b) => a - b)
   t.ok(sorted[sorted.length >> 1]! < 200, `half of the answers within ${sorted[sorted.length >> 1]} ms`)
   t.ok(unresponsiveAfter <= 30, `unresponsive after ${unresponsiveAfter.toFixed(1)} s`)
-  t.equal(asleep, 0, 'no main process ever slept in the kernel')
+  // A write to the local disk may take a look or two; the storage hangs for all of them.
+  for (const { longest } of asleep.values())
+    t.ok(longest < 10, `no main process stayed asleep in the kernel (${longest} looks in a row)`)
   await everywhere('all is well again', 60, isWell)
   const ended = await until('what was asked meanwhile ends', 60, async () => {
     const task = await first.world.client.call('task', 'GetTask', { taskId })
