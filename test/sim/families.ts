@@ -72,15 +72,18 @@ const faults = {
       if (host !== vm.on && draw.random.chance(0.5)) at(draw, when + 70, `power ${host} off`)
     at(draw, when + 75, 'coordinator restore')
   },
-  /** A host dies under two coordinators, one goes, and the other is restored to what it thought meanwhile. */
+  /** A twin starts while VMs of a dead host are started again, and later one is restored to what it thought then. */
   rival: (draw: Draw, when: number) => {
-    const host = anyHost(draw)
-    at(draw, when, 'coordinator second')
-    passing(draw, when + draw.random.between(1, 6), `power ${host} off`, `power ${host} on`, 20, 60)
-    at(draw, when + draw.random.between(5, 60), 'coordinator backup')
-    at(draw, when + draw.random.between(100, 200), 'coordinator kill')
-    at(draw, when + 220, `agent ${host} kill`)
-    at(draw, when + 230, 'coordinator restore')
+    const ids = hostIds(draw)
+    const host = draw.random.pick(ids)
+    at(draw, when, `power ${host} off`)
+    const second = when + draw.random.between(2, 14)
+    at(draw, second, 'coordinator second')
+    if (draw.random.chance(0.5))
+      at(draw, second + draw.random.between(0, 4), `power ${draw.random.pick(ids)} off`)
+    at(draw, when + draw.random.between(20, 60), 'coordinator backup')
+    at(draw, when + draw.random.between(40, 120), `power all on`)
+    at(draw, when + draw.random.between(120, 250), 'coordinator restore')
   },
   /** Proven off, switched on again, and not heard since. */
   bootedUnheard: (draw: Draw, when: number) => {

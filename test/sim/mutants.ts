@@ -28,10 +28,6 @@ export const mutants: Mutant[] = [
   }),
   bug('what a host said too early is forgotten', 'coordinators', 'I14', { isUnbelieved: () => false }),
   bug('a restored store is trusted', 'coordinators', 'I1', { suspectsOldStores: false }),
-  bug('a VM that runs under an older number is started again', 'coordinators', 'I1', {
-    judge: (seen, known) =>
-      seen.generation < known.generation ? { kind: 'ghost' } : production.judge(seen, known)
-  }),
   // Leases and the laws they rest on.
   bug('a restart takes no lease', 'host-loss', 'I1', { acquiresLease: false, awaitsLease: false }),
   bug('a host counts as dead after 60 s', 'partitions', 'I1', { deadAfter: 60 }),

@@ -90,9 +90,13 @@ t.test("the agent's unit works with all its directives on Debian's kernel", asyn
 })
 
 t.test('doctor finds KVM and the watchdog where they are', async t => {
-  const said = await host.shell('drover-agent doctor --json || true', 120)
-  const { findings } = JSON.parse(said) as { findings: Array<{ name: string; severity: string }> }
-  const severity = Object.fromEntries(findings.map(({ name, severity }) => [name, severity]))
+  // Under emulation a libvirtd that is started by its socket may be later than doctor waits for it.
+  const severity = await poll('doctor has reached libvirt', 180, async () => {
+    const said = await host.shell('drover-agent doctor --json || true', 120)
+    const { findings } = JSON.parse(said) as { findings: Array<{ name: string; severity: string }> }
+    const found = Object.fromEntries(findings.map(({ name, severity }) => [name, severity]))
+    return found['libvirt'] === 'ok' ? found : null
+  })
   t.match(severity, {
     watchdog: 'ok',
     sanlock: 'ok',
@@ -148,7 +152,7 @@ t.test('a server that stands still for 60 s does not hold up the agent', async t
     slowest = Math.max(slowest, performance.now() - began)
   }
   await stor.cont()
-  t.ok(slowest < 8000, `the slowest answer took ${slowest} ms, under emulation`)
+  t.ok(slowest < 20_000, `the slowest answer took ${slowest} ms, under emulation`)
   t.ok(
     healths.some(seen => seen !== 'STORAGE_DOMAIN_HEALTH_ACTIVE'),
     'the agent said that the storage does not answer'
