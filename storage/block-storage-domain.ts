@@ -145,5 +145,7 @@ async function space(group: BlockGroup) {
   if (reading.missing.length > 0) {
     throw new Fault('STORAGE_DOMAIN_UNRESPONSIVE', `${reading.missing.length} physical volumes are missing`)
   }
-  return { total: bytes(extents * extentSize), free: bytes(freeExtents * extentSize) }
+  // LVM writes a new copy beside the old one: each has half of the area.
+  const metadataPercent = Math.ceil((200 * reading.textSize) / reading.areaSize)
+  return { total: bytes(extents * extentSize), free: bytes(freeExtents * extentSize), metadataPercent }
 }

@@ -155,5 +155,5 @@ export async function timed(work: () => Promise<void>): Promise<number> {
 
 async function space(directory: string) {
   const { bsize, blocks, bavail } = await statfs(directory)
-  return { total: bytes(blocks * bsize), free: bytes(bavail * bsize) }
+  return { total: bytes(blocks * bsize), free: bytes(bavail * bsize), metadataPercent: 0 }
 }

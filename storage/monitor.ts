@@ -1,8 +1,8 @@
 import { sleep, type Clock } from '../common/clock.js'
 import type { Logger } from '../common/log.js'
-import { type Bytes, bytes, seconds } from '../common/units.js'
+import { bytes, seconds } from '../common/units.js'
 import { readDirect } from './direct-io.js'
-import type { StorageDomain } from './storage-domain.js'
+import type { Space, StorageDomain } from './storage-domain.js'
 import { hostRecords, HostWatch, type ObservedHost, recordsLength } from './host-records.js'
 import type { MonitorReport } from './verbs.js'
 
@@ -19,7 +19,7 @@ export class Monitor {
   readonly #log: Logger
   readonly #watch: HostWatch
   #hasProblem = false
-  #last: { total: Bytes; free: Bytes } = { total: bytes(0), free: bytes(0) }
+  #last: Space = { total: bytes(0), free: bytes(0), metadataPercent: 0 }
 
   constructor(storageDomain: StorageDomain, clock: Clock, log: Logger) {
     this.#storageDomain = storageDomain

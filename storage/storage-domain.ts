@@ -146,10 +146,17 @@ export type OnHost = {
   close(): Promise<void>
 }
 
+export type Space = {
+  total: Bytes
+  free: Bytes
+  /** What LVM's metadata takes of the room for it, percent; 0 without LVM. Beyond 100 nothing can be changed. */
+  metadataPercent: number
+}
+
 export type Health = {
   /** How long one direct read of the metadata takes, in milliseconds. */
   latency(): Promise<number>
-  space(): Promise<{ total: Bytes; free: Bytes }>
+  space(): Promise<Space>
 }
 
 export interface StorageDomain {

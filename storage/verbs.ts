@@ -191,6 +191,7 @@ export type MonitorReport = {
   problem: string | null
   total: Bytes
   free: Bytes
+  metadataPercent: number
   hostIdHeld: boolean
   hosts: ObservedHost[]
 }

@@ -58,6 +58,7 @@ export function stateMessage(state: StorageDomainState): WireState {
     problem,
     totalBytes: String(report?.total ?? 0),
     freeBytes: String(report?.free ?? 0),
+    metadataPercent: report?.metadataPercent ?? 0,
     readLatencyMs: report?.latency ?? 0,
     lastOk: wireTimeOrNull(lastOk),
     hostIdHeld: report?.hostIdHeld ?? false,

@@ -175,7 +175,8 @@ export const storageDomainMessage = (reader: Reader, domain: StorageDomain) => (
   hosts: hostViews(reader, domain.id).map(viewMessage),
   etag: etagOf(domain),
   created: wireTime(domain.created),
-  criticalBytes: String(domain.criticalBytes)
+  criticalBytes: String(domain.criticalBytes),
+  metadataPercent: domain.metadataPercent
 })
 
 const viewMessage = ({ hostId, health, readLatencyMs, problem }: HostView) => {

@@ -126,6 +126,7 @@ export type StorageDomainTable = {
   // Observed.
   totalBytes: Generated<number>
   freeBytes: Generated<number>
+  metadataPercent: Generated<number>
   metadataJson: string | null
   version: Generated<number>
   created: number

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { keptFree, spaceNews } from '../../coordinator/storage-space.js'
+import { keptFree, metadataNews, spaceNews } from '../../coordinator/storage-space.js'
 
 const GiB = 2 ** 30
 const free = (freeGiB: number) => ({ totalBytes: 100 * GiB, freeBytes: freeGiB * GiB })
@@ -22,6 +22,22 @@ for (const [why, before, now, kind] of cases) {
   t.test(`${why}: ${kind ?? 'nothing is said'}`, async t => {
     t.equal(spaceNews('data', free(before), free(now), 5 * GiB)?.kind ?? null, kind)
   })
+}
+
+const metadataCases: Array<[before: number, now: number, kind: string | null]> = [
+  [79, 80, 'storage_domain.metadata_full'],
+  [80, 95, null],
+  [80, 75, null],
+  [75, 69, 'storage_domain.metadata_enough'],
+  [10, 20, null]
+]
+for (const [before, now, kind] of metadataCases) {
+  t.test(
+    `from ${before} to ${now} % of the room for LVM's metadata: ${kind ?? 'nothing is said'}`,
+    async t => {
+      t.equal(metadataNews('data', before, now)?.kind ?? null, kind)
+    }
+  )
 }
 
 t.test('the first figures say nothing: nobody knows what was before', async t => {
