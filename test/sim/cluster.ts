@@ -130,7 +130,11 @@ export class SimCluster {
       world.hasNews = false
       await setImmediate()
     }
-    if (this.#looks()) for (const life of this.lives) life.tick()
+    if (this.#looks()) {
+      for (const life of this.lives) life.listen()
+      // What one does now the other hears of with the next tick.
+      for (const life of this.lives) life.act()
+    }
     world.check()
   }
 

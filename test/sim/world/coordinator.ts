@@ -82,8 +82,11 @@ export class SimCoordinator implements HaWorld {
     this.world.tell(`coordinator ${this.name} is killed`)
   }
 
-  tick(): void {
+  listen(): void {
     for (const host of this.world.machines.values()) this.#listen(host)
+  }
+
+  act(): void {
     this.#loop.tick(this.#stop.signal)
     clearLeases(this)
     this.jobs.tick()
