@@ -48,14 +48,19 @@ export class World implements AsyncDisposable {
 
   /** Everything at once, for tests. */
   async create(): Promise<void> {
+    await this.createHosts()
+    await this.createStorage()
+    await this.createTemplate()
+  }
+
+  /** A cluster of hosts, without storage. */
+  async createHosts(): Promise<void> {
     await execa('node', ['tools/package.mjs', '--if-stale'], { cwd: root, timeout: 180_000 })
     await this.boot()
     await this.install()
     await this.startCoordinator()
     await this.createCluster()
     await this.enrol()
-    await this.createStorage()
-    await this.createTemplate()
   }
 
   async boot(): Promise<void> {
@@ -71,7 +76,7 @@ export class World implements AsyncDisposable {
       this.lab.shell(
         host,
         `export DROVER_NODE=${process.execPath}; mkdir -p /etc/drover/conf.d; cat >/etc/drover/conf.d/lab.toml
-        dpkg -i /lab/files/drover-common_*.deb /lab/files/drover-${kind}_*.deb; ${after}`,
+        dpkg --force-unsafe-io -i /lab/files/drover-common_*.deb /lab/files/drover-${kind}_*.deb; ${after}`,
         { seconds: 180, input: kind === 'agent' ? agentConfig : '' }
       )
     const configure = '/usr/lib/drover/configure-host; systemctl restart sanlock libvirtd'
@@ -165,6 +170,11 @@ export class World implements AsyncDisposable {
       progress
     )
     this.ids.storageDomain = job.objects['storageDomain'] ?? ''
+    return this.whenStorageActive(progress)
+  }
+
+  /** On every host, as after one of them was off. */
+  whenStorageActive(progress = quiet): Promise<StorageDomain> {
     return poll('the storage domain active on all hosts', 120, async () => {
       const seen = await this.api.ask(this.services.storageDomain.GetStorageDomain, {
         storageDomainId: this.ids.storageDomain

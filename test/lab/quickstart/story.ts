@@ -13,6 +13,7 @@ export class Story {
   #console: GuestConsole | null = null
   #vmId = ''
   #cut = { host: '', acknowledged: 0, generation: '', begin: 0 }
+  #poweredOn: Promise<unknown> = Promise.resolve()
 
   constructor(world: World) {
     this.#world = world
@@ -155,6 +156,11 @@ export class Story {
   }
 
   async #findWrites(): Promise<string> {
+    const { lab } = this.#world
+    const { host } = this.#cut
+    // The host boots while the guest does; the next step looks at it.
+    this.#poweredOn = lab.isPowered(host).then(isOn => (isOn ? null : lab.on(host)))
+    this.#poweredOn.catch(() => {})
     const found = await poll(
       'the guest booted again',
       this.#limit(240),
@@ -168,7 +174,7 @@ export class Story {
   async #powerOn(): Promise<string> {
     const { lab } = this.#world
     const { host } = this.#cut
-    if (!(await lab.isPowered(host))) await lab.on(host)
+    await this.#poweredOn
     await this.#world.whenUp(host)
     const running = await lab.exec(host, ['virsh', '-q', 'list', '--name'])
     if (running !== '') throw new Error(`${host} runs ${running}`)
