@@ -5,12 +5,17 @@ import type { BenchResult } from './bench.js'
 
 const shared = [
   'agent-host',
+  'bare-host',
   'bench',
   'coordinator-scale-agents',
   'cluster-maker',
   'cpu',
+  'fence-log',
+  'ha-guests',
   'htools',
   'main',
+  'pacemaker',
+  'starts',
   'step-times',
   'storage-world',
   'twin'

@@ -5,6 +5,7 @@ import { setTimeout } from 'node:timers/promises'
 import { GuestConsole } from '../lab/guest-console.js'
 import { Lab, poll } from '../lab/lab.js'
 import { World } from '../lab/world.js'
+import { reachableByTcp, uriOf } from './bare-host.js'
 import { type BenchResult, inTurns, median, show, timed } from './bench.js'
 import { StepTimes } from './step-times.js'
 import { twinOf, type Twin } from './twin.js'
@@ -97,16 +98,6 @@ async function startVm({ api, services, ids }: World): Promise<string> {
   return vmId
 }
 
-/** virsh needs a way from one libvirtd to the other. */
-async function reachableByTcp(lab: Lab, host: string): Promise<void> {
-  await lab.shell(
-    host,
-    `echo 'auth_tcp = "none"' >>/etc/libvirt/libvirtd.conf
-    systemctl stop libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket
-    systemctl start libvirtd-tcp.socket libvirtd.socket libvirtd.service`
-  )
-}
-
 /** Our guest's definition with a disk of its own, on the first of the hosts without Drover. */
 async function startTwin(lab: Lab, host: string, name: string): Promise<Twin> {
   const [first = ''] = bare
@@ -122,8 +113,7 @@ async function startTwin(lab: Lab, host: string, name: string): Promise<Twin> {
 
 /** Milliseconds, as somebody at that host sees them. */
 async function virshMigrate(lab: Lab, { name }: Twin, from: string, to: string): Promise<number> {
-  const address = await lab.address(to)
-  const uris = `qemu+tcp://${address}/system tcp://${address}`
+  const uris = await uriOf(lab, to)
   const nanoseconds = await lab.shell(
     from,
     `began=$(date +%s%N)

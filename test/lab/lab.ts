@@ -1,4 +1,5 @@
 import { execa } from 'execa'
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { root } from '../root.js'
 
@@ -40,6 +41,13 @@ export class Lab {
   /** A command in a host; its standard output. Rejects when it fails. */
   exec(host: string, command: string[], { seconds = 60, input = '' }: ExecOptions = {}): Promise<string> {
     return this.#lab(['exec', host, ...command], seconds + 10, { LAB_TIMEOUT: String(seconds) }, input)
+  }
+  /** A command that goes on in a host, and tells line by line; killed after that time, or by whoever has it. */
+  follow(host: string, command: string[], seconds = 1800) {
+    return spawn(join(scripts, 'lab.sh'), ['exec', host, ...command], {
+      env: { ...process.env, LAB_NAME: this.name, LAB_TIMEOUT: String(seconds) },
+      stdio: ['ignore', 'pipe', 'inherit']
+    })
   }
   shell(host: string, script: string, options: ExecOptions = {}): Promise<string> {
     return this.exec(host, ['sh', '-ec', script], options)
