@@ -2,8 +2,10 @@ import { setMaxListeners } from 'node:events'
 import { mkdir } from 'node:fs/promises'
 import { systemClock } from '../common/clock.js'
 import { Fault } from '../common/fault.js'
+import { contractHash } from '../common/contract.js'
 import { Locks } from '../common/locks.js'
 import type { Logger } from '../common/log.js'
+import { readRegistry } from '../common/policy.js'
 import { commandRunner } from '../common/run.js'
 import { RpcServer } from '../common/server.js'
 import { UseWatch } from '../common/own-use.js'
@@ -182,9 +184,10 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     thin: thin.extender.dump(),
     unresponsive: [...libvirt.unresponsive()]
   })
+  const knows = contractHash(readRegistry(descriptorSet), 'drover.agent.v1')
   const hello = () => ({
     hostGeneration: identity.now.hostGeneration,
-    ...{ bootId, agentVersion, recovering: host.isRecovering }
+    ...{ contractHash: knows, bootId, agentVersion, recovering: host.isRecovering }
   })
   const verbs = hostVerbs({
     ...{ config, host, identity, certificates, run, refresh, useCertificates },

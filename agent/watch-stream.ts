@@ -13,7 +13,13 @@ export type WatchKind = 'host' | 'vm' | 'task' | 'storageDomain'
 export type Watched = {
   log: WatchLog<WatchState>
   clock: Clock
-  hello(): { hostGeneration: number; bootId: string; agentVersion: string; recovering: boolean }
+  hello(): {
+    hostGeneration: number
+    bootId: string
+    agentVersion: string
+    contractHash: string
+    recovering: boolean
+  }
   /** The latest round of statistics; null before the first. */
   samples(): Samples | null
 }

@@ -3,6 +3,10 @@ import type { status } from '@grpc/grpc-js'
 // Every failure a caller may want to tell apart: the gRPC status it travels as, and what to do next. The
 // import above is a type: a storage worker that throws faults need not load gRPC.
 const table = {
+  AGENT_TOO_OLD: [
+    'FAILED_PRECONDITION',
+    'Upgrade drover-agent on that host (`drover host upgrade`, or apt there), or use another host.'
+  ],
   ALREADY_EXISTS: ['ALREADY_EXISTS', 'Choose another name, or use the object that exists.'],
   BUSY: ['ABORTED', 'Another operation holds the object; wait for it (the message names it) and try again.'],
   CANCELLED: ['CANCELLED', 'Nothing to do: somebody asked for it to stop.'],

@@ -7,8 +7,10 @@ import type { CertificateIdentity } from '../common/identity.js'
 import type { Logger } from '../common/log.js'
 import type { Certificates } from '../common/tls.js'
 import { seconds, type Seconds } from '../common/units.js'
+import type { Hello__Output } from '../proto/generated/types/drover/agent/v1/Hello.js'
 import type { Task__Output } from '../proto/generated/types/drover/agent/v1/Task.js'
 import { agentServices } from '../proto/load.js'
+import { AgentContracts } from './agent-contracts.js'
 import type { Hosts, TaskOptions, TaskResult } from './jobs/hosts.js'
 import { hostOrNull } from './store/hosts.js'
 import type { Store } from './store/store.js'
@@ -46,6 +48,7 @@ export class Agents implements Hosts {
   readonly #connections = new Map<string, Connection>()
   readonly #acknowledging = new Set<() => void>()
   readonly tasks = new TaskReports()
+  readonly #contracts = new AgentContracts()
   /** Serial numbers of the certificates that hosts use, as their connections showed them. */
   readonly serials = new Map<string, string>()
 
@@ -75,6 +78,17 @@ export class Agents implements Hosts {
     return [...this.#connections].filter(([, { isReady }]) => isReady).map(([hostId]) => hostId)
   }
 
+  /** Finds out what an agent of another version lacks; returns what people should hear of it, if it is new. */
+  learn(hostId: string, hello: Hello__Output, signal: AbortSignal): Promise<string[] | null> {
+    const { client } = this.#connection(hostId)
+    return this.#contracts.learn(hostId, hello, client, signal, this.#options.log)
+  }
+
+  /** What the agent of a host is too old for, in words. */
+  lacks(hostId: string): string[] {
+    return this.#contracts.lacks(hostId)
+  }
+
   /** Ends the connection; the next call makes a new one. */
   drop(hostId: string): void {
     this.#connections.get(hostId)?.client.close()
@@ -93,7 +107,7 @@ export class Agents implements Hosts {
     signal: AbortSignal,
     deadline: Seconds = usualDeadline
   ): Promise<R> {
-    if (!this.isReady(hostId)) throw this.#unreachable(hostId)
+    this.#throwUnlessReady(hostId, method, request)
     return this.callAnyway(hostId, method, request, signal, deadline)
   }
 
@@ -133,7 +147,7 @@ export class Agents implements Hosts {
     requests: AsyncIterable<Q>,
     signal: AbortSignal
   ): AsyncGenerator<R> {
-    if (!this.isReady(hostId)) throw this.#unreachable(hostId)
+    this.#throwUnlessReady(hostId, method)
     try {
       yield* this.#connection(hostId).client.bidi(method, requests, signal)
     } catch (error) {
@@ -148,7 +162,7 @@ export class Agents implements Hosts {
     signal: AbortSignal,
     metadata?: Metadata
   ): Promise<R> {
-    if (!this.isReady(hostId)) throw this.#unreachable(hostId)
+    this.#throwUnlessReady(hostId, method)
     try {
       return await this.#connection(hostId).client.upload(method, requests, signal, null, metadata)
     } catch (error) {
@@ -296,13 +310,22 @@ export class Agents implements Hosts {
     if (!(error instanceof Fault)) return error
     const { reason, facts, violations } = error
     if (reason === 'STALE_COORDINATOR') this.#options.onStale(hostId, Number(facts['coordinatorEpoch'] ?? 0))
-    const name = hostOrNull(this.#options.store.read, hostId)?.name ?? hostId
-    const message = reason === 'HOST_UNREACHABLE' ? `host ${name} does not answer` : error.message
+    const message =
+      reason === 'HOST_UNREACHABLE' ? `host ${this.#nameOf(hostId)} does not answer` : error.message
     return new Fault(reason, message, { facts: { ...facts, host: hostId }, violations, cause: error })
   }
 
+  #throwUnlessReady(hostId: string, { path }: { path: string }, request: unknown = {}): void {
+    if (!this.isReady(hostId)) throw this.#unreachable(hostId)
+    this.#contracts.throwIfUnheard(hostId, this.#nameOf(hostId), path, request as object)
+  }
+
+  #nameOf(hostId: string): string {
+    return hostOrNull(this.#options.store.read, hostId)?.name ?? hostId
+  }
+
   #unreachable(hostId: string): Fault {
-    const name = hostOrNull(this.#options.store.read, hostId)?.name ?? hostId
+    const name = this.#nameOf(hostId)
     return new Fault('HOST_UNREACHABLE', `host ${name} is not connected`, { facts: { host: hostId } })
   }
 }

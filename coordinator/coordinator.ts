@@ -123,7 +123,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   const statsOf = (vmId: string) => measured.vmStats(vmId)
   const now = {
     stats: (hostId: string) => measured.hostStats(hostId),
-    lastHeard: (hostId: string) => observer.hostView(hostId).lastHeardWall
+    lastHeard: (hostId: string) => observer.hostView(hostId).lastHeardWall,
+    lacks: (hostId: string) => agents.lacks(hostId)
   }
   const place = { address: config.advertise || standardAddress(config.listen), fingerprint: ca.fingerprint }
   const withJobs = jobServices({

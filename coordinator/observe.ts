@@ -8,7 +8,7 @@ import type { Agents } from './agents.js'
 import { greetingFor, sameGreeting, type Greeting } from './greeting.js'
 import { HostSession } from './host-session.js'
 import type { Measured } from './measured.js'
-import type { Ghost } from './observed-state.js'
+import { noteOldAgent, type Ghost } from './observed-state.js'
 import type { StaleStore } from './stale-store.js'
 import { enrolledHosts, hostOrNull } from './store/hosts.js'
 import type { Store } from './store/store.js'
@@ -186,6 +186,8 @@ export class Observer {
         if (message.hello) {
           followed.session = session
           session.begin(message.hello, row)
+          const lacks = await agents.learn(hostId, message.hello, signal)
+          if (lacks) store.transaction(tx => noteOldAgent(tx, row, lacks, clock.wall()))
           await this.#greet(hostId, followed, signal)
         } else session.take(message)
       }

@@ -4,7 +4,7 @@ import type { Occurrence__Output } from '../proto/generated/types/drover/agent/v
 import type { StorageDomainState__Output } from '../proto/generated/types/drover/agent/v1/StorageDomainState.js'
 import type { Vm__Output } from '../proto/generated/types/drover/agent/v1/Vm.js'
 import { isUnbelieved, judge, type Verdict } from './observed-vm.js'
-import { keptFree, spaceNews } from './storage-space.js'
+import { keptFree, metadataNews, spaceNews } from './storage-space.js'
 import type { StaleStore } from './stale-store.js'
 import { addEvent, type NewEvent } from './store/events.js'
 import { host, hostOrNull, noteHost, type Host } from './store/hosts.js'
@@ -14,6 +14,7 @@ import {
   deleteHostView,
   putHostView,
   storageDomainOrNull,
+  type StorageDomain,
   viewsOfHost,
   type HostLease
 } from './store/storage-domains.js'
@@ -30,6 +31,16 @@ import {
 import { wallOf, wordOf } from './wire.js'
 
 // From what hosts say to observed rows. Only observe.ts calls this: it is the one writer of observed state.
+
+/** An agent that is older than the coordinator goes on working; people hear what it cannot do. */
+export function noteOldAgent(tx: Tx, { id, name }: Host, lacks: readonly string[], now: number): void {
+  const most = 30
+  const rest = lacks.length > most ? ` and ${lacks.length - most} more` : ''
+  const text =
+    `the agent of host ${name} is older than this coordinator: all that it knows works, these it cannot do: ` +
+    `${lacks.slice(0, most).join(', ')}${rest}; upgrade drover-agent there`
+  addEvent(tx, { severity: 'warning', kind: 'host.agent_too_old', text, objects: { host: id } }, now)
+}
 
 /** A copy of an earlier life of a VM that a host still has. */
 export type Ghost = { vmId: string; generation: number; status: VmStatus }
@@ -264,6 +275,7 @@ export function observeStorageDomain(
   const least = keptFree({ ...space, criticalBytes: before.criticalBytes })
   const news = spaceNews(before.name, before, space, least)
   if (news) addEvent(tx, { ...news, objects: { storageDomain: id } }, now)
+  noteMetadata(tx, before, seen.metadataPercent, now)
   putHostView(tx, {
     ...{ storageDomainId: id, hostId, problem: seen.problem, readLatencyMs: seen.readLatencyMs },
     health: (wordOf('STORAGE_DOMAIN_HEALTH', seen.health) || 'inactive') as StorageDomainHealth,
@@ -282,6 +294,19 @@ export function observeStorageDomain(
       .where('id', '=', id)
       .where(eb => eb.or([eb('metadataJson', 'is', null), eb('metadataJson', '<>', metadataJson)]))
   )
+}
+
+function noteMetadata(
+  tx: Tx,
+  { id, name, metadataPercent: before }: StorageDomain,
+  percent: number,
+  now: number
+) {
+  // A host that has not looked yet says nothing.
+  if (percent === before || percent === 0) return
+  const news = metadataNews(name, before, percent)
+  if (news) addEvent(tx, { ...news, objects: { storageDomain: id } }, now)
+  tx.run(sql.updateTable('storageDomain').set({ metadataPercent: percent }).where('id', '=', id))
 }
 
 const leaseOf = (lease: StorageDomainState__Output['hostLeases'][number]): HostLease => ({

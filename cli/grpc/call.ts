@@ -13,9 +13,9 @@ import {
 import type { Metadata } from '@grpc/grpc-js'
 import { usualDeadline, type Method, type RpcClient } from '../../common/client.js'
 import { Fault } from '../../common/fault.js'
+import type { Reflector } from '../../common/reflector.js'
 import type { Seconds } from '../../common/units.js'
 import type { Out } from '../print.js'
-import type { Reflector } from './reflect.js'
 
 export type Found = { method: DescMethod; registry: FileRegistry }
 

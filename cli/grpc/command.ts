@@ -5,14 +5,15 @@ import type { Command } from 'commander'
 import { RpcClient } from '../../common/client.js'
 import { systemClock } from '../../common/clock.js'
 import { Fault } from '../../common/fault.js'
+import { Reflector } from '../../common/reflector.js'
 import { seconds } from '../../common/units.js'
+import { standardServices } from '../../proto/load.js'
 import { terminal } from '../print.js'
 import { interrupted, type GlobalOptions } from '../session.js'
 import { readSettings, targetOf } from '../settings.js'
 import { each, integer } from '../units.js'
 import { callMethod, findMethod, template } from './call.js'
 import { describe } from './describe.js'
-import { Reflector } from './reflect.js'
 
 type Options = { header?: string[]; deadline?: number; template?: boolean }
 
@@ -95,7 +96,11 @@ function withReflection<Args extends unknown[]>(
     const options = (args.at(-1) as Command).optsWithGlobals<GlobalOptions>()
     const target = targetOf(readSettings(options, process.env), ['COORDINATOR', 'HOST'])
     using client = new RpcClient(target, systemClock)
-    await action(new Reflector(client, interrupted()), client, ...(args.slice(0, -1) as unknown as Args))
+    await action(
+      new Reflector(client, standardServices, interrupted()),
+      client,
+      ...(args.slice(0, -1) as unknown as Args)
+    )
   }
 }
 

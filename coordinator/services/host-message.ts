@@ -10,6 +10,8 @@ export type HostNow = {
   stats(hostId: string): HostStats__Output | null
   /** When it was last heard, wall clock; null in this life of the coordinator. */
   lastHeard(hostId: string): number | null
+  /** What its agent is too old for. */
+  lacks(hostId: string): string[]
 }
 
 export function hostMessage(reader: Reader, host: Host, now: HostNow) {
@@ -35,6 +37,7 @@ export function hostMessage(reader: Reader, host: Host, now: HostNow) {
     lastSeen: wireTimeOrNull(now.lastHeard(id) ?? host.lastSeen),
     ...{ keepsPower: host.keepsPower === 1, rested: host.rested === 1 },
     certificateExpires: wireTimeOrNull(certificate?.notAfter ?? null),
+    agentLacks: now.lacks(id),
     etag: etagOf(host),
     created: wireTime(host.created)
   }

@@ -4,7 +4,13 @@ import { watch, type Watched, type WatchState } from '../../agent/watch-stream.j
 import { WatchLog, type Position } from '../../agent/watch-log.js'
 
 const incarnation = '11111111-1111-4111-8111-111111111111'
-const hello = () => ({ hostGeneration: 1, bootId: 'b', agentVersion: '1', recovering: false })
+const hello = () => ({
+  hostGeneration: 1,
+  bootId: 'b',
+  agentVersion: '1',
+  contractHash: 'c',
+  recovering: false
+})
 
 function world() {
   const log = new WatchLog<WatchState>(incarnation, 2)

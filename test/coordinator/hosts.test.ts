@@ -316,7 +316,7 @@ t.test('a host that is enrolled and was never heard says what to do', async t =>
   const world = await coordinatorWorld(t)
   const agent = await world.addHost(await world.createCluster(), 'a')
   const known = host(world.read, agent.hostId)
-  const now = { stats: () => null, lastHeard: () => null }
+  const now = { stats: () => null, lastHeard: () => null, lacks: () => [] }
   const shown = (status: 'initializing' | 'up') => hostMessage(world.read, { ...known, status }, now).problem
   t.match(shown('initializing'), /not heard of yet: drover-agent must run there and be reachable at .*:\d+/)
   t.equal(shown('up'), '')

@@ -20,6 +20,8 @@ import type { Handler } from '../../common/rpc.js'
 import { RpcServer } from '../../common/server.js'
 import type { Certificates } from '../../common/tls.js'
 import { seconds } from '../../common/units.js'
+import type { ServiceDefinition } from '@grpc/grpc-js'
+import { ownContractHash } from '../../coordinator/agent-contracts.js'
 import { agentServices, coordinatorServices, descriptorSet, standardServices } from '../../proto/load.js'
 import { FakeWatch } from './fake-watch.js'
 
@@ -29,6 +31,14 @@ import { FakeWatch } from './fake-watch.js'
 
 export type Wire = Record<string, any> // eslint-disable-line @typescript-eslint/no-explicit-any
 type Ruler = Pick<Rule, 'coordinatorEpoch' | 'coordinatorIncarnation'>
+/** What an agent speaks: that of this version, unless a test wants an older one. */
+export type Api = {
+  descriptorSet: Uint8Array
+  services: Partial<Record<keyof typeof agentServices, object>>
+  contractHash?: string
+}
+const thisVersion = (): Api => ({ descriptorSet, services: agentServices, contractHash: ownContractHash() })
+
 export type FakeTask = { taskId: string; kind: string; state: string; hash: string; answer: Wire }
 
 /** What a task does; throws a Fault to fail. It may wait, and tell how far it is. */
@@ -72,7 +82,10 @@ export class FakeAgent {
   #nextKey = ''
   #cancels = new Map<string, AbortController>()
 
-  constructor(capabilities: Wire = {}) {
+  #api: Api
+
+  constructor(capabilities: Wire = {}, api: Api = thisVersion()) {
+    this.#api = api
     this.capabilities = {
       hardwareId: this.hardwareId,
       ...{ hostname: 'fake', agentVersion: '0.0.0', libvirtVersion: '9.0.0', qemuVersion: '7.2.0' },
@@ -132,7 +145,7 @@ export class FakeAgent {
     }
     this.watch.publish('host', { host: this.#about() })
     const server = new RpcServer({
-      ...{ log, clock: systemClock, contract: { descriptorSet, standardServices } },
+      ...{ log, clock: systemClock, contract: { descriptorSet: this.#api.descriptorSet, standardServices } },
       trust: {
         installation: () => this.installationId,
         denies: ({ serial, id }) => this.deniedSerials.includes(serial) || this.deniedHostIds.includes(id)
@@ -140,25 +153,35 @@ export class FakeAgent {
       gate: ({ message, policy, path, caller }) => this.#gate(message, path, policy.readOnly, caller.role)
     })
     this.#server = server
-    server
-      .add(agentServices.host, this.#hostHandlers() as never)
-      .add(agentServices.task, this.#taskHandlers() as never)
-      .add(agentServices.vm, this.#vmHandlers() as never)
-      .add(agentServices.storage, this.#storageHandlers() as never)
-      .add(agentServices.watch, { watch: this.#watchHandler() } as never)
-      .add(agentServices.thin, {
+    const all = {
+      host: this.#hostHandlers(),
+      task: this.#taskHandlers(),
+      vm: this.#vmHandlers(),
+      storage: this.#storageHandlers(),
+      watch: { watch: this.#watchHandler() },
+      thin: {
         getThinDisk: plain(({ diskId }) => {
           const found = this.thinDisks.get(String(diskId))
           if (found) return found
           throw new Fault('NOT_FOUND', `no thin disk ${String(diskId)}`)
         }),
         getExtendTimes: plain(() => ({ times: [] }))
-      } as never)
-      .add(agentServices.debug, { dump: plain(() => ({ json: JSON.stringify({ use: this.use }) })) } as never)
-      .addStandard()
+      },
+      debug: { dump: plain(() => ({ json: JSON.stringify({ use: this.use }) })) }
+    }
+    for (const [name, handlers] of Object.entries(all)) {
+      const service = this.#api.services[name as keyof typeof all] as ServiceDefinition | undefined
+      if (service) server.add(service, only(service, handlers) as never)
+    }
+    server.addStandard()
     const port = Number(this.address.split(':')[1])
     await server.listenTls({ host: '127.0.0.1', port, certificates, allowAnonymous: false })
     server.health.ready = true
+  }
+
+  /** Its next life is of this version. */
+  upgrade(): void {
+    this.#api = thisVersion()
   }
 
   /** Dies at once, as a process does: connections break, tasks that ran are lost, VMs run on. */
@@ -338,7 +361,8 @@ export class FakeAgent {
             () => ({
               hostGeneration: String(this.hostGeneration),
               bootId: this.bootId,
-              agentVersion: '0.0.0'
+              agentVersion: '0.0.0',
+              contractHash: this.#api.contractHash ?? ''
             }),
             signal
           )
@@ -451,6 +475,12 @@ export class FakeAgent {
     await new Promise(resolve => server.close(resolve))
     return port
   }
+}
+
+/** The handlers of those methods that the service has. */
+function only(service: ServiceDefinition, handlers: Record<string, Handler>): Record<string, Handler> {
+  const own = new Set(Object.keys(service).map(name => name.charAt(0).toLowerCase() + name.slice(1)))
+  return Object.fromEntries(Object.entries(handlers).filter(([name]) => own.has(name)))
 }
 
 /** A unary handler without a check of its own: the fake believes what the coordinator sends. */

@@ -4,10 +4,10 @@ import {
   FileDescriptorSetSchema,
   type FileDescriptorProto
 } from '@bufbuild/protobuf/wkt'
-import type { Method, RpcClient } from '../../common/client.js'
-import { Fault } from '../../common/fault.js'
-import { queue } from '../../common/queue.js'
-import { standardServices } from '../../proto/load.js'
+import type { ServiceDefinition } from '@grpc/grpc-js'
+import type { Method, RpcClient } from './client.js'
+import { Fault } from './fault.js'
+import { queue } from './queue.js'
 
 type Answer = {
   listServicesResponse?: { service: Array<{ name: string }> } | null
@@ -17,15 +17,19 @@ type Answer = {
 type Info = Method<object, Answer>
 type Question = { listServices: '' } | { fileContainingSymbol: string } | { fileByFilename: string }
 
+export type ReflectionServices = { reflection: ServiceDefinition; reflectionAlpha: ServiceDefinition }
+
 /** Asks a server what it serves, over grpc.reflection.v1, or v1alpha where there is no v1. */
 export class Reflector {
   readonly #client: RpcClient
+  readonly #services: ReflectionServices
   readonly #signal: AbortSignal
   readonly #files = new Map<string, FileDescriptorProto>()
   #version: 'v1' | 'v1alpha' = 'v1'
 
-  constructor(client: RpcClient, signal: AbortSignal) {
+  constructor(client: RpcClient, services: ReflectionServices, signal: AbortSignal) {
     this.#client = client
+    this.#services = services
     this.#signal = signal
   }
 
@@ -82,7 +86,7 @@ export class Reflector {
   }
 
   async #askAs(version: 'v1' | 'v1alpha', questions: Question[]): Promise<Answer[]> {
-    const service = version === 'v1' ? standardServices.reflection : standardServices.reflectionAlpha
+    const service = version === 'v1' ? this.#services.reflection : this.#services.reflectionAlpha
     const method = service['ServerReflectionInfo'] as unknown as Info
     const answers: Answer[] = []
     const done = new AbortController()
