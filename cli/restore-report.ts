@@ -3,6 +3,8 @@
 export type Seen = {
   /** When the last restore was; null when none is known. */
   restored: number | null
+  /** Names of the hosts that have yet to tell what they have. */
+  awaited: readonly string[]
   hosts: ReadonlyArray<{ name: string; status: string; problem: string }>
   vms: ReadonlyArray<{ name: string; status: string; external: boolean; host: string }>
   findings: ReadonlyArray<{ invariant: string; object: string; text: string }>
@@ -14,13 +16,18 @@ const quiet: ReadonlySet<string> = new Set(['UP', 'MAINTENANCE', 'PENDING_ENROLM
 const lost: ReadonlySet<string> = new Set(['UNKNOWN', 'NOT_RESPONDING'])
 
 /** Only what differs: a section without lines is left out. */
-export function reportOf({ restored, hosts, vms, findings, events }: Seen): Section[] {
+export function reportOf({ restored, awaited, hosts, vms, findings, events }: Seen): Section[] {
   const of = (...names: string[]) =>
     findings
       .filter(({ invariant }) => names.includes(invariant))
       .map(({ object, text }) => `${object} ${text}`)
   const others = findings.filter(({ invariant }) => !['I4', 'I5', 'I14'].includes(invariant))
   const sections: Section[] = [
+    {
+      title: 'Hosts that have not told yet what they have: VMs without a lease wait for them',
+      todo: 'Switch them on; or, if they are off and stay off: drover host confirm-stopped, drover host remove.',
+      lines: [...awaited]
+    },
     {
       title: 'Hosts that are not heard, or refuse this coordinator',
       todo: 'If no other coordinator runs: drover-coordinator adopt-epoch. A host that stays away may know a newer generation: drover host reinstall.',
@@ -30,7 +37,7 @@ export function reportOf({ restored, hosts, vms, findings, events }: Seen): Sect
     },
     {
       title: 'VMs of which nobody knows where they run',
-      todo: 'They wait for their hosts. One without a lease starts again only by a person: drover vm stop --force, drover vm start.',
+      todo: 'They wait for the hosts that may have them; when every host is heard and none has it, a VM is lost, and starts again.',
       lines: vms.filter(({ status }) => lost.has(status)).map(({ name, status }) => `${name} is ${status}`)
     },
     {

@@ -185,7 +185,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       coordinatorServices.watch,
       watchService({ log: changes, clock, stateOf: states, idsOf: kind => idsOf(store.read, kind) })
     )
-    .add(coordinatorServices.coordinator, coordinatorService(about, mutations, dump))
+    .add(coordinatorServices.coordinator, coordinatorService(about, mutations, stale, dump))
     .addStandard()
 
   store.transaction(tx => {

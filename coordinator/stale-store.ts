@@ -13,6 +13,7 @@ export type TellingHost = { hostId: string; isStopped: boolean }
 export class StaleStore {
   readonly #mark: StaleMark
   #isStale: boolean
+  #awaited: string[] = []
   readonly #told = new Set<string>()
   /** Whatever was proven of them before: they have to tell. */
   readonly #suspects = new Set<string>()
@@ -26,6 +27,11 @@ export class StaleStore {
 
   get isStale(): boolean {
     return this.#isStale
+  }
+
+  /** Hosts that had not told when it was last settled. */
+  get awaited(): readonly string[] {
+    return this.#awaited
   }
 
   /** Whoever refuses this coordinator may obey another, and what it was seen to have may be anywhere. */
@@ -51,16 +57,16 @@ export class StaleStore {
     return !this.#isStale || hasLease || this.#seenOn.has(vmId)
   }
 
-  /** Ends the doubt when every host has told; otherwise the hosts that have not. */
-  settle(hosts: readonly TellingHost[]): string[] {
-    if (!this.#isStale) return []
+  /** Ends the doubt when every host has told. */
+  settle(hosts: readonly TellingHost[]): void {
+    if (!this.#isStale) return
     const missing = hosts.filter(({ hostId, isStopped }) => {
       return !this.#told.has(hostId) && !(isStopped && !this.#suspects.has(hostId))
     })
-    if (missing.length > 0) return missing.map(({ hostId }) => hostId)
+    this.#awaited = missing.map(({ hostId }) => hostId)
+    if (missing.length > 0) return
     this.#isStale = false
     this.#suspects.clear()
     this.#mark.clear()
-    return []
   }
 }

@@ -22,7 +22,8 @@ export function addRestoreReport(program: Command): void {
 
 async function report(session: Session): Promise<void> {
   const [restore] = await all(session, events, { filter: 'kind = "coordinator.restored"' }, 1)
-  const [everyHost, everyVm, audit, latest] = await Promise.all([
+  const [coordinator, everyHost, everyVm, audit, latest] = await Promise.all([
+    session.call(services.coordinator.GetCoordinator, {}),
     all(session, hosts, {}, 10_000),
     all(session, vms, {}, 100_000),
     session.call(services.event.RunAudit, { storageDomainId: '' }),
@@ -32,6 +33,7 @@ async function report(session: Session): Promise<void> {
   const restored = restore ? wall(restore.time) : null
   const sections = reportOf({
     restored,
+    awaited: coordinator.awaitedHostIds.map(id => names.get(id) ?? id),
     hosts: everyHost.map(({ name, status, problem }) => ({
       name,
       problem,

@@ -2,6 +2,7 @@ import { unary } from '../../common/rpc.js'
 import type { Handlers } from '../../common/server.js'
 import type { CoordinatorServiceDefinition } from '../../proto/generated/types/drover/v1/CoordinatorService.js'
 import { writeBackup } from '../backup.js'
+import type { StaleStore } from '../stale-store.js'
 import { addEvent } from '../store/events.js'
 import { wireTime } from '../wire.js'
 import type { Mutations } from './mutation.js'
@@ -20,6 +21,7 @@ export type About = {
 export function coordinatorService(
   about: About,
   mutations: Mutations,
+  stale: StaleStore,
   dump: () => object
 ): Handlers<CoordinatorServiceDefinition> {
   const { store, clock } = mutations
@@ -35,7 +37,9 @@ export function coordinatorService(
         caFingerprint: about.fingerprint,
         storeBytes: String(store.size()),
         readOnly: store.isFull,
-        dataCenterId: about.dataCenterId
+        dataCenterId: about.dataCenterId,
+        mayBeStale: stale.isStale,
+        awaitedHostIds: [...stale.awaited]
       })
     }),
     backup: unary({

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { reportOf } from '../../cli/restore-report.js'
 
-const quiet = { restored: 1000, hosts: [], vms: [], findings: [], events: [] }
+const quiet = { restored: 1000, awaited: [], hosts: [], vms: [], findings: [], events: [] }
 
 t.test('a restore after which nothing differs has nothing to tell', async t => {
   const hosts = [{ name: 'a', status: 'UP', problem: '' }]
@@ -12,6 +12,7 @@ t.test('a restore after which nothing differs has nothing to tell', async t => {
 t.test('each difference stands under what a person does about it', async t => {
   const sections = reportOf({
     restored: 1000,
+    awaited: ['b'],
     hosts: [{ name: 'a', status: 'INITIALIZING', problem: 'refuses epoch 3' }],
     vms: [
       { name: 'web', status: 'UNKNOWN', external: false, host: '' },
@@ -31,6 +32,7 @@ t.test('each difference stands under what a person does about it', async t => {
   t.strictSame(
     sections.map(({ lines }) => lines),
     [
+      ['b'],
       ['a is INITIALIZING: refuses epoch 3'],
       ['web is UNKNOWN'],
       ['new on b'],

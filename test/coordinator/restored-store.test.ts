@@ -9,7 +9,7 @@ import { coordinatorWorld, never, type CoordinatorWorld } from './world.js'
 
 t.setTimeout(280_000)
 
-const { vm, host, job } = coordinatorServices
+const { coordinator, vm, host, job } = coordinatorServices
 
 async function over({ local }: CoordinatorWorld, { jobId }: { jobId: string }): Promise<Job> {
   let last: Job | null = null
@@ -72,7 +72,10 @@ t.test(
     const made = await over(world, await world.mutate(vm.CreateVm, { vm: wanted }))
     const vmId = made.objects['vm'] ?? ''
     await restored(world, () => b.die())
-    t.match(world.running.dump(), { about: { isStale: true } })
+    await world.until(async () => {
+      const { mayBeStale, awaitedHostIds } = await world.call(coordinator.GetCoordinator, {})
+      return mayBeStale && awaitedHostIds.join() === b.hostId
+    })
     await world.until(async () => {
       const { status } = await world.call(host.GetHost, { hostId: 'a' })
       return status === 'HOST_STATUS_UP' && world.running.agents.ready().length === 1

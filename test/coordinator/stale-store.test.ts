@@ -1,5 +1,5 @@
 import t from 'tap'
-import { StaleStore } from '../../coordinator/stale-store.js'
+import { StaleStore, type TellingHost } from '../../coordinator/stale-store.js'
 
 function stale(isSet = true) {
   const mark = { isSet }
@@ -13,10 +13,15 @@ function stale(isSet = true) {
 const hosts = (...stopped: boolean[]) =>
   stopped.map((isStopped, index) => ({ hostId: `h${index + 1}`, isStopped }))
 
+const settled = (store: StaleStore, all: TellingHost[]) => {
+  store.settle(all)
+  return store.awaited
+}
+
 t.test('a store that was never doubted knows where every VM is', async t => {
   const { store } = stale(false)
   t.ok(store.isKnown('v', false))
-  t.strictSame(store.settle(hosts(false)), [])
+  t.strictSame(settled(store, hosts(false)), [])
 })
 
 t.test('a restored store does not know a VM without a lease until a host says that it has it', async t => {
@@ -30,10 +35,10 @@ t.test('a restored store does not know a VM without a lease until a host says th
 t.test('the doubt ends, durably, with the last host that tells', async t => {
   const { mark, store } = stale()
   store.noteTold('h1')
-  t.strictSame(store.settle(hosts(false, false, true)), ['h2'], 'a stopped host has nothing to tell')
+  t.strictSame(settled(store, hosts(false, false, true)), ['h2'], 'a stopped host has nothing to tell')
   t.ok(mark.isSet)
   store.noteTold('h2')
-  t.strictSame(store.settle(hosts(false, false, true)), [])
+  t.strictSame(settled(store, hosts(false, false, true)), [])
   t.notOk(mark.isSet)
   t.ok(store.isKnown('v', false))
 })
@@ -46,9 +51,9 @@ t.test('a host that refuses puts the store in doubt, and what was seen there', a
   store.suspect('h1')
   t.notOk(store.isKnown('v', false))
   t.ok(store.isKnown('w', false))
-  t.strictSame(store.settle(hosts(true, false)), ['h1'], 'it has to tell whatever was proven of it')
+  t.strictSame(settled(store, hosts(true, false)), ['h1'], 'it has to tell whatever was proven of it')
   store.noteTold('h1')
-  t.strictSame(store.settle(hosts(true, false)), [])
+  t.strictSame(settled(store, hosts(true, false)), [])
   store.suspect('h2')
   t.ok(mark.isSet)
   t.ok(store.isStale)
