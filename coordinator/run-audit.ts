@@ -74,17 +74,21 @@ async function lookOnce(options: Options, only: string | null, signal: AbortSign
     if (firstBad > 0) findings.push(found('I18', object, 'the chain of audit records is broken there'))
     for (const text of store.integrity()) findings.push(found('I3', 'store', text))
   }
-  const domains = storageDomains(store.read).filter(
-    ({ id, phase }) => phase === 'active' && (only === null || id === only)
-  )
+  const wanted = storageDomains(store.read).filter(({ id }) => only === null || id === only)
+  const domains = wanted.filter(({ phase }) => phase === 'active')
+  for (const { name, phase } of wanted)
+    if (phase !== 'active') missed.push(`storage domain ${name} is ${phase} and was not looked at`)
+  let lookedAt = 0
   for (const { id, name } of domains) {
     const reader = reachable.find(host =>
       viewsOfHost(store.read, host.id).some(view => view.storageDomainId === id && view.health === 'active')
     )
-    if (reader) findings.push(...(await auditStorage(options, id, reader.id, known, signal)))
-    else missed.push(`storage domain ${name} was not looked at`)
+    if (reader) {
+      findings.push(...(await auditStorage(options, id, reader.id, known, signal)))
+      lookedAt++
+    } else missed.push(`storage domain ${name} was not looked at`)
   }
-  const looked = `${vms} VMs, ${reachable.length} hosts, ${domains.length} storage domains`
+  const looked = `${vms} VMs, ${reachable.length} hosts, ${lookedAt} storage domains`
   return { findings, scope: [looked, ...missed].join('; ') }
 }
 

@@ -128,6 +128,11 @@ t.test('findings make an audit fail', async t => {
   t.match(await drover(socket, ['audit']), { code: 0, out: 'no violation found in 1 host\n' })
   world.findings = [{ invariant: 'I1', object: 'vm/web', text: 'runs twice' }]
   t.match(await drover(socket, ['audit']), { code: 1, out: /I1 +vm\/web +runs twice/ })
+  const asJson = await drover(socket, ['audit', '--json'])
+  t.equal(asJson.code, 1)
+  t.match(JSON.parse(asJson.out), { findings: world.findings, scope: '1 host' })
+  t.match(await drover(socket, ['audit', 'nowhere']), { code: 3, out: '', err: /nowhere/ })
+  t.match(await drover(socket, ['audit', '--help']), { code: 0, out: /without changing\s+anything/ })
 })
 
 t.test('a new host is told how to enrol', async t => {

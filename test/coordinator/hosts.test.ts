@@ -335,3 +335,29 @@ t.test('the audit names an agent that uses far more than when it was warm', asyn
   agent.use = { warm, latest: warm }
   t.strictSame((await world.call(event.RunAudit, {})).findings, [])
 })
+
+t.test(
+  'an audit of a storage domain that is not there is refused, and one that is not active is named',
+  async t => {
+    const world = await coordinatorWorld(t)
+    const unknown = { storageDomainId: randomUUID() }
+    t.match(await failure(world.call(event.RunAudit, unknown)), { status: 'NOT_FOUND' })
+    t.match(await failure(world.call(event.RunAudit, { storageDomainId: 'store' })), {
+      violations: [{ field: 'storage_domain_id' }]
+    })
+    await world.addHost(await world.createCluster(), 'a')
+    const storageDomain = { name: 'store', connection: { kind: 'posix' as const, posix: { path: '/srv/s' } } }
+    const { CreateStorageDomain, DeactivateStorageDomain } = coordinatorServices.storageDomain
+    const job = await world.mutate(CreateStorageDomain, { storageDomain })
+    const isOver = async ({ jobId }: { jobId: string }) =>
+      (await world.call(coordinatorServices.job.GetJob, { jobId })).state === 'JOB_STATE_SUCCEEDED'
+    await world.until(() => isOver(job))
+    const storageDomainId = job.objects['storageDomain'] ?? ''
+    t.match(await world.call(event.RunAudit, { storageDomainId }), { scope: /, 1 storage domains$/ })
+    const leaving = await world.mutate(DeactivateStorageDomain, { storageDomainId })
+    await world.until(() => isOver(leaving))
+    t.match(await world.call(event.RunAudit, { storageDomainId }), {
+      scope: /0 storage domains; storage domain store is \w+ and was not looked at/
+    })
+  }
+)
