@@ -12,13 +12,10 @@ import {
   observeHost,
   observeOccurrence,
   observeStorageDomain,
-  observeVm,
-  noteTold,
   removeUnmentioned,
-  unobserveStorageDomain,
-  unobserveVm,
-  type Ghost
+  unobserveStorageDomain
 } from './observed-state.js'
+import { noteTold, observeVm, unobserveVm, type Ghost } from './observed-vms.js'
 import { addEvent } from './store/events.js'
 import { hostOrNull, noteHost, type Host } from './store/hosts.js'
 import type { Tx } from './store/query.js'

@@ -1,4 +1,5 @@
 import { addEvent } from '../store/events.js'
+import { noteHost } from '../store/hosts.js'
 import type { Tx } from '../store/query.js'
 import { noteVm, vmsOfHost, type Vm } from '../store/vms.js'
 import type { RestartProof } from '../jobs/restart-vm.js'
@@ -13,10 +14,14 @@ export const noteOf = ({ restarts }: Pick<Vm, 'restarts'>): RestartNote | null =
 const runsSomewhere = ({ status, isExternal }: Vm) =>
   !isExternal && status !== 'down' && status !== 'creating'
 
-/** Its host is silent: nobody knows. */
+/**
+ * Its host is silent: nobody knows. What it told of them is given up, so it has to tell everything when it is back,
+ * and not only what has changed since: a VM that just ran on would stay unknown, and be taken for lost.
+ */
 export function markUnknown(tx: Tx, hostId: string): number {
   const lost = vmsOfHost(tx, hostId).filter(row => runsSomewhere(row) && row.status !== 'unknown')
   for (const { id } of lost) noteVm(tx, id, { status: 'unknown', pauseReason: '', guestJson: null })
+  if (lost.length > 0) noteHost(tx, hostId, { incarnation: '', sequence: 0 })
   return lost.length
 }
 

@@ -23,12 +23,12 @@ import { jobOrNull } from '../store/jobs.js'
 import type { Reader, Tx } from '../store/query.js'
 import type { StaleStore } from '../stale-store.js'
 import type { Store } from '../store/store.js'
-import { leaseOf, noteVm, vm, unknownVms, vms, vmsOfHost, type Vm } from '../store/vms.js'
+import { leaseOf, noteVm, vm, vms, vmsOfHost, type Vm } from '../store/vms.js'
 import type { Action, HaPolicy } from './decide.js'
 import type { HostPower } from './fencing/host-power.js'
 import { Healths } from './host-health.js'
 import type { LeaseReports } from './lease-reports.js'
-import { orphansOf } from './orphans.js'
+import { OrphanWatch } from './orphan-watch.js'
 import { readLease } from './lease-reading.js'
 import type { HaWorld, HostDecision, WatchedCluster, WatchedHost } from './loop.js'
 import { markLost, markUnknown, noteOf } from './lost-vms.js'
@@ -75,10 +75,12 @@ export class StoreWorld implements HaWorld {
   readonly #healths = new Healths()
   readonly #restarts = new Map<string, Restarts>()
   readonly #started: Seconds
+  readonly #orphans: OrphanWatch
 
   constructor(options: StoreWorldOptions) {
     this.#options = options
     this.#started = options.clock.monotonic()
+    this.#orphans = new OrphanWatch(options)
   }
 
   uptime(): Seconds {
@@ -198,36 +200,10 @@ export class StoreWorld implements HaWorld {
     addEvent(tx, { severity, kind: `host.${health.kind}`, text, objects: { host: id } }, now)
   }
 
-  /** Since when VMs are unknown although their host is in service. */
-  readonly #unknownSince = new Map<string, Seconds>()
-
   noteOrphans(): void {
-    const { store, clock, isHeard, stale } = this.#options
-    const now = clock.monotonic()
+    const { store, isHeard } = this.#options
     const all = hosts(store.read).filter(({ mode }) => mode !== 'pending')
-    // Of a host in maintenance nobody proves anything; a person can.
-    const isStopped = ({ id, health, proof }: Host) =>
-      health === 'proven_stopped' || (proof === 'operator' && !isHeard(id))
-    stale.settle(all.map(row => ({ hostId: row.id, isStopped: isStopped(row) })))
-    const unknown = unknownVms(store.read)
-    if (unknown.length === 0) return this.#unknownSince.clear()
-    const settled = new Set(
-      all.filter(row => row.health === 'up' || row.health === 'proven_stopped').map(({ id }) => id)
-    )
-    const ids = new Set(unknown.flatMap(({ id, hostId }) => (settled.has(hostId ?? '') ? [id] : [])))
-    for (const id of this.#unknownSince.keys()) if (!ids.has(id)) this.#unknownSince.delete(id)
-    for (const id of ids) if (!this.#unknownSince.has(id)) this.#unknownSince.set(id, now)
-    const seen = [...ids].map(vmId => ({ vmId, since: this.#unknownSince.get(vmId) ?? now }))
-    const watched = all.filter(row => this.#isWatched(row))
-    const lost = orphansOf(
-      seen,
-      watched.every(row => row.health === 'proven_stopped' || isHeard(row.id)),
-      now
-    ).filter(id => this.#isKnown(store.read, id))
-    if (lost.length === 0) return
-    store.transaction(tx => {
-      for (const row of all) markLost(tx, row, 'returned', clock.wall(), lost)
-    })
+    this.#orphans.note(all.map(row => ({ row, isHeard: isHeard(row.id), isWatched: this.#isWatched(row) })))
   }
 
   failedVms(): FailedVm[] {
