@@ -3,6 +3,7 @@ import { Lab, poll } from '../lab/lab.js'
 import { World } from '../lab/world.js'
 import { type BenchResult, inTurns, median, show, timed } from './bench.js'
 import { reachableByTcp, uriOf } from './bare-host.js'
+import { StepTimes } from './step-times.js'
 import { twinOf } from './twin.js'
 
 // A host with running guests goes into maintenance, from the request to the end of its job, against
@@ -27,11 +28,14 @@ export async function run(): Promise<BenchResult> {
   const vmIds = await startOurs(world)
   const twins = await startTwins(lab, vmIds)
 
+  const steps = new StepTimes()
   let at = { ours: ours[0] ?? '', bare: bare[0] ?? '' }
   const byDrover = async () => {
     const { api, services, hostIds } = world
     const hostId = hostIds.get(at.ours) ?? ''
-    const taken = await timed(() => api.job(services.host.DeactivateHost, { hostId }, undefined, limit))
+    const taken = await timed(async () =>
+      steps.take(await api.job(services.host.DeactivateHost, { hostId }, undefined, limit))
+    )
     await api.job(services.host.ActivateHost, { hostId }, undefined, limit)
     await world.whenStorageActive()
     at = { ...at, ours: other(ours, at.ours) }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { Fault } from '../../common/fault.js'
+import { markUnknown } from '../../coordinator/ha/lost-vms.js'
 import { hostMessage } from '../../coordinator/services/host-message.js'
 import { host } from '../../coordinator/store/hosts.js'
 import { insertVm, vmOrNull } from '../../coordinator/store/vms.js'
@@ -184,6 +185,23 @@ t.test('after an agent died, a VM that its snapshot does not mention has disappe
   await agent.serve()
   await world.until(() => vmOrNull(world.read, gone)?.status === 'down')
   t.equal(vmOrNull(world.read, kept)?.status, 'up')
+})
+
+t.test('a VM that was given up as unknown and just ran on is seen again when its host is back', async t => {
+  const world = await coordinatorWorld(t)
+  const agent = await world.addHost(await world.createCluster(), 'a')
+  const vmId = addVm(world, host(world.read, agent.hostId).clusterId)
+  agent.setVm(seenVm(vmId, 'UP'))
+  await world.until(() => vmOrNull(world.read, vmId)?.status === 'up')
+  world.running.store.transaction(tx => markUnknown(tx, agent.hostId))
+  await world.stop()
+  await world.start()
+  await world.until(() => vmOrNull(world.read, vmId)?.status === 'up')
+  t.strictSame(
+    agent.watch.begun,
+    ['snapshot', 'snapshot'],
+    'it told everything, and not only what had changed'
+  )
 })
 
 t.test('a stream that breaks goes on from its position; a new life of the coordinator too', async t => {
