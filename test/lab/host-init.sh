@@ -19,6 +19,9 @@ mount_root() {
   mount -t sysfs sysfs "$root/sys"
   mount -t tmpfs -o mode=755 run "$root/run"
   mkdir -p "$root/run/lock"
+  # The machine's kernel booted once; this host has just booted again.
+  cat /proc/sys/kernel/random/uuid >"$root/run/boot-id"
+  mount --bind "$root/run/boot-id" "$root/proc/sys/kernel/random/boot_id"
   mount -t tmpfs -o mode=1777 tmp "$root/tmp"
   mount_devices
   mount_cgroups
@@ -75,7 +78,9 @@ first_boot() {
     /var/log/journal /etc/lvm/devices /etc/systemd/system/multi-user.target.wants; do
     rm -rf "${root:?}$folder"
   done
-  rm -rf "$etc"/systemd/system/*.wants "$etc"/rc?.d "$root/var/tmp"
+  rm -rf "$etc"/systemd/system/*.wants "$etc"/rc?.d
+  # The lab itself lies below it, and other hosts that boot now write there.
+  poll 10 rm -rf "$root/var/tmp"
   mkdir -m 1777 "$root/var/tmp"
   mkdir -p "$etc/libvirt/qemu/networks/autostart" "$root"/var/{lib/libvirt/qemu,log/libvirt,cache/libvirt/qemu}
   mkdir -p "$etc/systemd/system/multi-user.target.wants" "$etc/iscsi"

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { randomUUID } from 'node:crypto'
 import { GuestConsole } from './guest-console.js'
+import { Guests } from './guests.js'
 import { Lab, poll } from './lab.js'
 import { World } from './world.js'
 
@@ -12,75 +13,42 @@ const { lab } = world
 t.before(() => world.create())
 t.teardown(() => world[Symbol.asyncDispose]())
 
-const start = async (name: string) => {
-  const vmId = await world.createVm(name)
-  const console = new GuestConsole(world.api, vmId)
-  await world.api.job(world.services.vm.StartVm, { vmId })
-  await poll('the writer', 240, async () => (console.acknowledged.length > 0 ? true : null))
-  return { vmId, console }
-}
-const writesOn = (console: GuestConsole) => {
-  const from = console.lastAcknowledged
-  return poll('writes go on', 120, async () => (console.lastAcknowledged > from + 20 ? true : null))
-}
-const remove = async (vmId: string) => {
-  await world.api.job(world.services.vm.StopVm, { vmId, force: true })
-  await world.api.job(world.services.vm.DeleteVm, { vmId })
-}
-/** Hosts on which a QEMU of this VM runs: what is true, whoever says what. */
-const runningOn = async (vmId: string) => {
-  const on = await Promise.all(
-    world.hypervisors.map(async host => {
-      if (!(await lab.isPowered(host))) return []
-      const list = await lab.shell(
-        host,
-        'for p in $(pgrep -x qemu-system-x86); do tr "\\0" " " </proc/$p/cmdline; done'
-      )
-      return list.includes(vmId) ? [host] : []
-    })
-  )
-  return on.flat()
-}
+const guests = new Guests(world)
 const clean = async (t: Test) => t.strictSame(await world.violations(), [], 'the audit finds nothing')
-const whenUp = (vmId: string, generation: bigint, seconds = 240) =>
-  poll('the VM runs again', seconds, async () => {
-    const vm = await world.vm(vmId)
-    return vm.status === 'VM_STATUS_UP' && BigInt(vm.vmGeneration) === generation ? vm : null
-  })
 
 t.test('an agent and a libvirtd that are killed lose no VM', async t => {
-  const { vmId, console } = await start('kept')
+  const { vmId, console } = await guests.start('kept')
   const before = await world.vm(vmId)
   const host = world.nameOf(before.hostId)
   for (const part of ['agent', 'libvirtd'] as const) {
     await lab.kill(host, part)
-    await writesOn(console)
+    await guests.writesOn(console)
     await world.whenUp(host)
-    const vm = await whenUp(vmId, BigInt(before.vmGeneration))
+    const vm = await guests.whenUp(vmId, BigInt(before.vmGeneration))
     t.equal(vm.hostId, before.hostId, `after the ${part}`)
   }
   t.equal(console.found.length, 1, 'the guest did not boot again')
   console[Symbol.dispose]()
-  await remove(vmId)
+  await guests.remove(vmId)
   await clean(t)
 })
 
 t.test('a highly available VM whose QEMU is killed starts again, with its writes', async t => {
-  const { vmId, console } = await start('killed')
+  const { vmId, console } = await guests.start('killed')
   const { hostId, vmGeneration } = await world.vm(vmId)
   await lab.kill(world.nameOf(hostId), 'qemu')
   const acknowledged = console.lastAcknowledged
-  await whenUp(vmId, BigInt(vmGeneration) + 1n)
+  await guests.whenUp(vmId, BigInt(vmGeneration) + 1n)
   const found = await poll('the guest boots', 240, async () => console.found[1] ?? null)
   t.ok(found >= acknowledged, `${found} found, ${acknowledged} acknowledged`)
-  t.equal((await runningOn(vmId)).length, 1)
+  t.equal((await guests.runningOn(vmId)).length, 1)
   console[Symbol.dispose]()
-  await remove(vmId)
+  await guests.remove(vmId)
   await clean(t)
 })
 
 t.test('a coordinator that is killed in the middle of a migration finishes it after its restart', async t => {
-  const { vmId, console } = await start('moving')
+  const { vmId, console } = await guests.start('moving')
   const before = await world.vm(vmId)
   const job = await world.api.ask(world.services.vm.MigrateVm, { requestId: randomUUID(), vmId })
   await lab.kill('coord', 'coordinator')
@@ -92,19 +60,19 @@ t.test('a coordinator that is killed in the middle of a migration finishes it af
     () => 'succeeded',
     () => 'undone'
   )
-  const vm = await whenUp(vmId, BigInt(before.vmGeneration))
+  const vm = await guests.whenUp(vmId, BigInt(before.vmGeneration))
   t.equal(vm.hostId !== before.hostId, ended === 'succeeded')
-  t.strictSame(await runningOn(vmId), [world.nameOf(vm.hostId)])
+  t.strictSame(await guests.runningOn(vmId), [world.nameOf(vm.hostId)])
   console[Symbol.dispose]()
   const again = new GuestConsole(world.api, vmId)
   await poll('the guest writes', 120, async () => (again.acknowledged.length > 1 ? true : null))
   again[Symbol.dispose]()
-  await remove(vmId)
+  await guests.remove(vmId)
   await clean(t)
 })
 
 t.test('a host that is only cut off keeps its VM, which starts nowhere else', async t => {
-  const { vmId, console } = await start('parted')
+  const { vmId, console } = await guests.start('parted')
   const before = await world.vm(vmId)
   const host = world.nameOf(before.hostId)
   await lab.link(host, 'down')
@@ -113,18 +81,18 @@ t.test('a host that is only cut off keeps its VM, which starts nowhere else', as
     // It renews its lease on the storage that it still reaches.
     return status === 'HOST_STATUS_NON_RESPONSIVE' && problem.includes('alive') ? true : null
   })
-  t.strictSame(await runningOn(vmId), [host])
+  t.strictSame(await guests.runningOn(vmId), [host])
   t.equal(await lab.isPowered(host), true)
 
   await lab.link(host, 'up')
   await world.whenUp(host)
-  const vm = await whenUp(vmId, BigInt(before.vmGeneration))
+  const vm = await guests.whenUp(vmId, BigInt(before.vmGeneration))
   t.equal(vm.hostId, before.hostId)
-  await writesOn(console)
+  await guests.writesOn(console)
   t.equal(console.found.length, 1, 'the guest did not boot again')
-  t.strictSame(await runningOn(vmId), [host])
+  t.strictSame(await guests.runningOn(vmId), [host])
   console[Symbol.dispose]()
-  await remove(vmId)
+  await guests.remove(vmId)
   await clean(t)
 })
 
