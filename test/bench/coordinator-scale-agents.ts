@@ -4,6 +4,7 @@ import { derivedId } from '../../common/ids.js'
 import type { Handler } from '../../common/rpc.js'
 import { RpcServer } from '../../common/server.js'
 import type { Certificates } from '../../common/tls.js'
+import { ownContractHash } from '../../coordinator/agent-contracts.js'
 import { agentServices, descriptorSet, standardServices } from '../../proto/load.js'
 import { FakeWatch } from '../fakes/fake-watch.js'
 
@@ -69,7 +70,12 @@ async function serve(installationId: string, { hostId, port, certificates, vms }
       ({ signal }) =>
         watch.stream(
           message as Wire,
-          () => ({ hostGeneration: '1', bootId: hostId, agentVersion: '0.0.0' }),
+          () => ({
+            hostGeneration: '1',
+            bootId: hostId,
+            agentVersion: '0.0.0',
+            contractHash: ownContractHash()
+          }),
           signal
         )
   }
