@@ -168,7 +168,10 @@ down() {
     ip netns del "$netns"
   }
   ip link del "$uplink" 2>/dev/null || true
-  losetup -n -O NAME,BACK-FILE | awk -v dir="$lab/" 'index($2, dir) == 1 { print $1 }' | xargs -r -n1 losetup -d
+  # First what stood on a loop device of ours in some host, whose /dev was another: only the name is the same.
+  losetup -n -O NAME,BACK-FILE | awk -v dir="$lab/" '{ name[$1] = $2 } index($2, dir) == 1 { lun[$1] = 1 }
+    END { for (loop in name) { end = name[loop]; sub(/.*\//, "/dev/", end); if (end in lun) print loop }
+      for (loop in lun) print loop }' | xargs -r -n1 losetup -d
   poll 10 remove_cgroups || say 'cgroups remain'
   ! mountpoint -q "$lab/disks" || poll 10 umount "$lab/disks" || umount -l "$lab/disks"
   rm -rf "$lab" "$LAB_STATE/$LAB_NAME.lock"

@@ -6,6 +6,7 @@ import { Runner, type Outcome } from './runner.js'
 import { howToReach, Story } from './story.js'
 import { BlockStory } from './block-story.js'
 import { BlockWorld } from '../vm/block-world.js'
+import { LoopWorld } from '../loop-world.js'
 import { World } from '../world.js'
 import { root } from '../../root.js'
 
@@ -14,7 +15,8 @@ const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
-    block: { type: 'boolean', default: false }
+    block: { type: 'boolean', default: false },
+    vm: { type: 'boolean', default: false }
   }
 })
 const name = values.block ? 'quickblock' : 'quickstart'
@@ -27,10 +29,11 @@ const before = readFileSync(join(folder, 'steps.jsonl'), 'utf8')
   .map(line => JSON.parse(line) as Outcome)
 const started = Number(process.env['QUICKSTART_STARTED'] ?? Date.now())
 
-const world = values.block ? new BlockWorld(name) : new World(new Lab(name))
+const world = makeWorld()
 const { lab } = world
 const runner = new Runner(before, started, { json: values.json, logFile })
-const story = world instanceof BlockWorld ? new BlockStory(world) : new Story(world)
+const story =
+  world instanceof BlockWorld || world instanceof LoopWorld ? new BlockStory(world) : new Story(world)
 let going = true
 for (const step of story.steps) {
   going = await runner.run(step)
@@ -45,6 +48,11 @@ else await runner.run({ name: 'take everything down', run: async () => void (awa
 runner.line(`\n${runner.ok ? 'All steps passed' : 'A step failed'} in ${runner.totalSeconds} s`)
 if (values.json) process.stdout.write(`${runner.json()}\n`)
 process.exit(runner.ok ? 0 : 1)
+
+function makeWorld(): World {
+  if (!values.block) return new World(new Lab(name))
+  return values.vm ? new BlockWorld(name) : new LoopWorld(name)
+}
 
 // Journals of all hosts, before they are gone.
 async function saveLogs(): Promise<void> {
