@@ -40,7 +40,7 @@ async function useFaultyDevices(): Promise<void> {
   await Promise.all(world.hypervisors.map(host => world.whenUp(host)))
   await world.whenStorageActive()
 }
-const mood = (word: 'lies') => writeFile(join(lab.files, 'fence-mood'), word)
+const mood = (word: 'broken' | 'lies') => writeFile(join(lab.files, 'fence-mood'), word)
 const truth = () => rm(join(lab.files, 'fence-mood'), { force: true })
 
 const policy = async (ha: HaPolicy, path: string) => {
@@ -159,3 +159,18 @@ t.test(
     await allWell(t, before.host)
   }
 )
+
+t.test('with a power device that does not answer the VM waits for the end of its lease', async t => {
+  const before = await now()
+  const boots = web.console.found.length
+  const since = await lastEvent()
+  await mood('broken')
+  await lab.off(before.host)
+  const began = performance.now()
+  await restarted(t, before, web.console.lastAcknowledged, boots)
+  // A watchdog has 60 s to end what a lost lease protected.
+  t.ok(performance.now() - began > 60_000, 'not before sanlock calls the host dead')
+  t.match((await told('vm.restarting', since)).text, 'lease free')
+  await truth()
+  await allWell(t, before.host)
+})
