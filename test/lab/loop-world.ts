@@ -96,7 +96,7 @@ export class LoopWorld extends World {
       this.services.disk.CreateDisk,
       {
         disk: {
-          ...{ name: 'data', storageDomainId: this.ids.storageDomain, capacity: String(256 * 2 ** 30) },
+          ...{ name: 'data', storageDomainId: this.ids.storageDomain, capacity: String(512 * 2 ** 30) },
           ...{ format: 'DISK_FORMAT_QCOW2' as const, allocation: 'ALLOCATION_POLICY_THIN' as const }
         }
       },
