@@ -1,7 +1,7 @@
 import type { Clock } from '../common/clock.js'
 import { Fault } from '../common/fault.js'
 import type { Logger } from '../common/log.js'
-import { seconds } from '../common/units.js'
+import { seconds, type Seconds } from '../common/units.js'
 import type { Delta__Output } from '../proto/generated/types/drover/agent/v1/Delta.js'
 import type { Hello__Output } from '../proto/generated/types/drover/agent/v1/Hello.js'
 import type { Occurrence__Output } from '../proto/generated/types/drover/agent/v1/Occurrence.js'
@@ -42,9 +42,12 @@ type Item =
   | { kind: 'delta'; delta: Delta__Output }
   | { kind: 'snapshotEnd'; mentioned: ReadonlySet<string> }
   | { kind: 'caughtUp' }
+  | { kind: 'heardAgain' }
   | { kind: 'occurrence'; occurrence: Occurrence__Output }
 
 const gather = seconds(0.01)
+/** Less than after which a host counts as silent: in a gap like this its VMs may have been given up. */
+const gap = seconds(2.5)
 const retry = seconds(1)
 /** Beyond this a stream that cannot be written down is dropped, and later continued from its position. */
 const mostWaiting = 10_000
@@ -60,6 +63,9 @@ export class HostSession {
   #sequence = 0
   #mentioned: Set<string> | null = null
   #isCaughtUp = false
+  /** Whether the store has a position of this stream. Who drops it wants everything told anew. */
+  #hasPosition = false
+  #lastTake: Seconds | null = null
   /** What the host says of VMs and was not believed, by key: judged again with every heartbeat. */
   readonly #unbelieved = new Map<string, Delta__Output>()
   #cancel: (() => void) | null = null
@@ -84,6 +90,7 @@ export class HostSession {
     this.#sequence = hello.continues ? before.sequence : 0
     const generation = generationOf(before.generation, Number(hello.hostGeneration))
     this.#mentioned = hello.continues ? null : new Set()
+    this.#hasPosition = hello.continues
     if (generation > before.generation) stale.suspect(hostId)
     store.transaction(tx => {
       const { incarnation, bootId, agentVersion } = hello
@@ -110,7 +117,10 @@ export class HostSession {
   }
 
   take(message: WatchResponse__Output): void {
-    const { measured, hostId } = this.#options
+    const { measured, hostId, clock } = this.#options
+    const now = clock.monotonic()
+    if (this.#lastTake !== null && now - this.#lastTake > gap) this.#add({ kind: 'heardAgain' })
+    this.#lastTake = now
     const delta = message.snapshot ?? message.delta
     if (delta) this.#takeDelta(delta)
     if (message.snapshotEnd) {
@@ -163,17 +173,20 @@ export class HostSession {
     this.#cancel = null
     if (this.#isOver) return
     const ghosts: Ghost[] = []
+    let isDropped = false
     try {
       store.transaction(tx => {
         const known = hostOrNull(tx, hostId)
         if (!known) return
+        isDropped = this.#hasPosition && known.incarnation === ''
         for (const item of this.#waiting) this.#applyOne(tx, known, item, ghosts)
         // A snapshot that is not whole yet is no position.
-        if (this.#mentioned) return
+        if (this.#mentioned || isDropped) return
         const incarnation = this.#hello?.incarnation ?? ''
         noteHost(tx, hostId, { incarnation, sequence: this.#position(), lastSeen: clock.wall() })
       })
       this.#waiting = []
+      this.#hasPosition ||= this.#mentioned === null
     } catch (error) {
       if (Fault.is(error, 'STORE_FULL')) {
         this.#cancel = clock.after(retry, () => this.#flush())
@@ -185,6 +198,7 @@ export class HostSession {
       onBroken()
     }
     for (const ghost of ghosts) onGhost(ghost)
+    if (isDropped) onBroken()
   }
 
   /** From where a later stream must go on: what was not believed is told again. */
@@ -213,6 +227,8 @@ export class HostSession {
     switch (item.kind) {
       case 'snapshotEnd':
         return removeUnmentioned(tx, id, item.mentioned, stale, now)
+      case 'heardAgain': // that it is written down shows whether the position was dropped
+        return
       case 'caughtUp':
         return noteTold(tx, id, stale)
       case 'occurrence':

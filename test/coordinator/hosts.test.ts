@@ -204,6 +204,20 @@ t.test('a VM that was given up as unknown and just ran on is seen again when its
   )
 })
 
+t.test('the same, where its stream outlived the silence', async t => {
+  const world = await coordinatorWorld(t)
+  const agent = await world.addHost(await world.createCluster(), 'a')
+  const vmId = addVm(world, host(world.read, agent.hostId).clusterId)
+  agent.setVm(seenVm(vmId, 'UP'))
+  await world.until(() => vmOrNull(world.read, vmId)?.status === 'up')
+  agent.watch.isMute = true
+  await world.until(() => host(world.read, agent.hostId).health === 'connecting')
+  world.running.store.transaction(tx => markUnknown(tx, agent.hostId))
+  agent.watch.isMute = false
+  await world.until(() => vmOrNull(world.read, vmId)?.status === 'up')
+  t.strictSame(agent.watch.begun, ['snapshot', 'snapshot'])
+})
+
 t.test('a stream that breaks goes on from its position; a new life of the coordinator too', async t => {
   const world = await coordinatorWorld(t)
   const clusterId = await world.createCluster()
