@@ -12,13 +12,20 @@ export type HostConsole = (
   signal: AbortSignal
 ) => AsyncIterable<Buffer>
 
+export type WhereVmRuns = {
+  /** Throws when it runs nowhere. */
+  hostOf(vmId: string): string
+  /** Until it runs on that host no more, as far as anybody knows: a host without its cable says nothing of it. */
+  untilLeft(vmId: string, hostId: string, signal: AbortSignal): Promise<unknown>
+}
+
 /**
  * Carries a console between a caller and the host that runs the VM, at the pace of the slower side. It ends
  * with the caller, with the guest, or when the VM leaves that host: the caller then opens it anew.
  */
 export async function* relayConsole(
   messages: AsyncIterable<ConsoleMessage>,
-  hostOf: (vmId: string) => string,
+  { hostOf, untilLeft }: WhereVmRuns,
   console: HostConsole,
   signal: AbortSignal
 ): AsyncGenerator<Buffer> {
@@ -39,7 +46,12 @@ export async function* relayConsole(
     over.abort(fault)
   })
   try {
-    yield* console(hostOf(open.vmId), open, typed, either)
+    const hostId = hostOf(open.vmId)
+    untilLeft(open.vmId, hostId, either).then(
+      () => over.abort(new Fault('INTERRUPTED', 'the VM left its host: open the console anew')),
+      () => {}
+    )
+    yield* console(hostId, open, typed, either)
     const [fault] = wrong
     if (fault) throw fault
   } finally {

@@ -7,6 +7,7 @@ import type { VmServiceDefinition } from '../../proto/generated/types/drover/v1/
 import { agentServices } from '../../proto/load.js'
 import { relayConsole, type ConsoleMessage, type HostConsole } from '../console-relay.js'
 import type { Hosts } from '../jobs/hosts.js'
+import { untilVm } from '../jobs/until.js'
 import type { Loads } from '../jobs/world.js'
 import { decisionsOf } from '../store/decisions.js'
 import { resolveId } from '../store/names.js'
@@ -206,7 +207,10 @@ export function vmService(options: VmServiceOptions): Handlers<VmServiceDefiniti
       check: readConsoleMessage,
       method: async function* (messages, { signal }) {
         const hostOf = (vmId: string) => runningVm(store.read, vmId, 'have a console').hostId
-        for await (const data of relayConsole(messages, hostOf, options.console, signal)) yield { data }
+        const untilLeft = (vmId: string, hostId: string, end: AbortSignal) =>
+          untilVm(store, resolveId(store.read, 'vm', vmId), row => row?.hostId !== hostId, end)
+        const where = { hostOf, untilLeft }
+        for await (const data of relayConsole(messages, where, options.console, signal)) yield { data }
       }
     }),
     explainVm: unary({

@@ -6,6 +6,7 @@ import { relayConsole, type ConsoleMessage, type HostConsole } from '../../coord
 import { measured, splitUpload } from '../../coordinator/upload-relay.js'
 
 const open = { vmId: 'vm1', kind: 'serial', force: false } as const
+const untilLeft = () => new Promise(() => {})
 const live = () => new AbortController().signal
 
 async function* from<T>(...items: T[]): AsyncGenerator<T> {
@@ -40,7 +41,20 @@ const refused = async (t: { match(found: unknown, wanted: object): unknown }, wo
 }
 
 const relay = (messages: AsyncIterable<ConsoleMessage>, console = echo) =>
-  relayConsole(messages, () => 'host1', console, live())
+  relayConsole(messages, { hostOf: () => 'host1', untilLeft }, console, live())
+
+t.test('a console ends when the VM leaves its host, also when that host says nothing any more', async t => {
+  const mute: HostConsole = async function* (_, __, ___, signal) {
+    yield Buffer.from('.')
+    signal.throwIfAborted()
+    await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+  }
+  const where = { hostOf: () => 'host1', untilLeft: async () => {} }
+  t.equal(
+    await reasonOf(all(relayConsole(from<ConsoleMessage>({ open }), where, mute, live()))),
+    'INTERRUPTED'
+  )
+})
 
 t.test('a console reaches the host that runs the VM, and comes back', async t => {
   const out = await all(relay(from<ConsoleMessage>({ open }, { data: Buffer.from('ls\n') })))
