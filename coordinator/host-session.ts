@@ -91,13 +91,16 @@ export class HostSession {
     const generation = generationOf(before.generation, Number(hello.hostGeneration))
     this.#mentioned = hello.continues ? null : new Set()
     this.#hasPosition = hello.continues
+    let isDropped = false
     if (generation > before.generation) stale.suspect(hostId)
     store.transaction(tx => {
       const { incarnation, bootId, agentVersion } = hello
+      // Dropped while the host was being asked to continue from it.
+      isDropped = hello.continues && hostOrNull(tx, hostId)?.incarnation === ''
       noteHost(tx, hostId, {
         ...{ bootId, agentVersion, lastSeen: clock.wall() },
         // Without a whole snapshot there is no position to continue from.
-        ...(hello.continues ? { incarnation } : { incarnation: '', sequence: 0 }),
+        ...(hello.continues && !isDropped ? { incarnation } : { incarnation: '', sequence: 0 }),
         ...(generation > before.generation && { generation })
       })
       if (generation > before.generation) {
@@ -114,6 +117,7 @@ export class HostSession {
         )
       }
     })
+    if (isDropped) this.#options.onBroken()
   }
 
   take(message: WatchResponse__Output): void {
@@ -140,6 +144,7 @@ export class HostSession {
 
   /** What came last is still written down, if it can be. */
   end(): void {
+    this.#options.stale.noteSilent(this.#options.hostId)
     this.#cancel?.()
     if (this.#waiting.length > 0) this.#flush()
     this.#isOver = true

@@ -1,13 +1,14 @@
 import type { Updateable } from 'kysely'
 import type { Vm__Output } from '../proto/generated/types/drover/agent/v1/Vm.js'
 import { isUnbelieved, judge, type Verdict } from './observed-vm.js'
+import { isKnownVm } from './known-vms.js'
 import type { StaleStore } from './stale-store.js'
 import { addEvent, type NewEvent } from './store/events.js'
 import { host, hostOrNull } from './store/hosts.js'
 import { unreserve } from './store/pending.js'
 import { jsonOrNull, type Tx } from './store/query.js'
 import type { VmStatus, VmTable } from './store/tables.js'
-import { deleteVmRow, insertVm, leaseOf, noteVm, vmOrNull, vmsOfHost, type Vm } from './store/vms.js'
+import { deleteVmRow, insertVm, noteVm, vmOrNull, vmsOfHost, type Vm } from './store/vms.js'
 import { wallOf, wordOf } from './wire.js'
 
 // From what hosts say of VMs to observed rows.
@@ -206,7 +207,7 @@ export function unobserveVm(tx: Tx, hostId: string, vmId: string, stale: StaleSt
   if (known.migratingToHostId === hostId) noteVm(tx, vmId, { migratingToHostId: null })
   if (known.hostId !== hostId || known.status === 'down') return
   const nothing = { pauseReason: '', guestJson: null, migrationJson: null, vncSocket: '' }
-  if (!stale.isKnown(vmId, leaseOf(tx, vmId) !== null)) {
+  if (!isKnownVm(tx, vmId, stale)) {
     // A store that is older than the world does not know where the VM went.
     return noteVm(tx, vmId, { ...nothing, status: 'unknown' })
   }

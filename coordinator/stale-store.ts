@@ -34,13 +34,16 @@ export class StaleStore {
     return this.#awaited
   }
 
-  /** Whoever refuses this coordinator may obey another, and what it was seen to have may be anywhere. */
+  /**
+   * Whoever refuses this coordinator may obey another, and what it was seen to have may be anywhere. So may what was
+   * on hosts that are silent by now.
+   */
   suspect(hostId: string): void {
     if (!this.#isStale) this.#mark.set()
     this.#isStale = true
     this.#told.delete(hostId)
     this.#suspects.add(hostId)
-    for (const [vmId, seenOn] of this.#seenOn) if (seenOn === hostId) this.#seenOn.delete(vmId)
+    for (const [vmId, seenOn] of this.#seenOn) if (!this.#told.has(seenOn)) this.#seenOn.delete(vmId)
   }
 
   noteVm(vmId: string, hostId: string): void {
@@ -50,6 +53,11 @@ export class StaleStore {
   /** Everything that the host has was told, and is written down. */
   noteTold(hostId: string): void {
     this.#told.add(hostId)
+  }
+
+  /** Its stream is over: what it tells next counts. */
+  noteSilent(hostId: string): void {
+    this.#told.delete(hostId)
   }
 
   /** Whether it is known where the VM would run if it ran. */

@@ -1,9 +1,10 @@
 import type { Clock } from '../../common/clock.js'
 import type { Seconds } from '../../common/units.js'
+import { isKnownVm } from '../known-vms.js'
 import type { StaleStore } from '../stale-store.js'
 import type { Host } from '../store/hosts.js'
 import type { Store } from '../store/store.js'
-import { leaseOf, unknownVms } from '../store/vms.js'
+import { unknownVms } from '../store/vms.js'
 import { markLost } from './lost-vms.js'
 import { orphansOf } from './orphans.js'
 
@@ -29,7 +30,9 @@ export class OrphanWatch {
     if (unknown.length === 0) return
     const watched = hosts.filter(({ isWatched }) => isWatched)
     const areAllHeard = watched.every(({ row, isHeard }) => isHeard || row.health === 'proven_stopped')
-    const lost = orphansOf(unknown, areAllHeard, this.#clock.monotonic()).filter(id => this.#isKnown(id))
+    const lost = orphansOf(unknown, areAllHeard, this.#clock.monotonic()).filter(id =>
+      isKnownVm(this.#store.read, id, this.#stale)
+    )
     if (lost.length === 0) return
     this.#store.transaction(tx => {
       for (const { row } of hosts) markLost(tx, row, 'returned', this.#clock.wall(), lost)
@@ -48,8 +51,6 @@ export class OrphanWatch {
       return { vmId: id, since }
     })
   }
-
-  #isKnown = (vmId: string) => this.#stale.isKnown(vmId, leaseOf(this.#store.read, vmId) !== null)
 }
 
 const isSettled = ({ health }: Host) => health === 'up' || health === 'proven_stopped'

@@ -21,6 +21,7 @@ import {
 import { neededOf } from '../store/dependencies.js'
 import { jobOrNull } from '../store/jobs.js'
 import type { Reader, Tx } from '../store/query.js'
+import { isKnownVm } from '../known-vms.js'
 import type { StaleStore } from '../stale-store.js'
 import type { Store } from '../store/store.js'
 import { leaseOf, noteVm, vm, vms, vmsOfHost, type Vm } from '../store/vms.js'
@@ -186,9 +187,8 @@ export class StoreWorld implements HaWorld {
     markLost(tx, row, 'storage_fence', now, this.#options.storageFencing.covers(row.id, ids))
   }
 
-  /** See ../stale-store.ts. */
   #isKnown(reader: Reader, vmId: string): boolean {
-    return this.#options.stale.isKnown(vmId, leaseOf(reader, vmId) !== null)
+    return isKnownVm(reader, vmId, this.#options.stale)
   }
 
   #tell(tx: Tx, { id, name }: Host, { health, missing }: HostDecision['decision'], now: number): void {

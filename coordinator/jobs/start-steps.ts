@@ -2,10 +2,11 @@ import { sleep } from '../../common/clock.js'
 import { Fault } from '../../common/fault.js'
 import { seconds } from '../../common/units.js'
 import { agentServices } from '../../proto/load.js'
+import { isKnownVm } from '../known-vms.js'
 import { host, hostsOfCluster } from '../store/hosts.js'
 import { unreserveJob } from '../store/pending.js'
 import type { Reader, Tx } from '../store/query.js'
-import { leaseOf, nextVmGeneration, noteVm, vm, type Vm } from '../store/vms.js'
+import { nextVmGeneration, noteVm, vm, type Vm } from '../store/vms.js'
 import { anotherHost } from './another-host.js'
 import { endTasks, performTask, unlessAbsent } from './hosts.js'
 import type { Step } from './job.js'
@@ -96,7 +97,7 @@ export function nextLife<C extends StartContext>({ store, stale }: JobWorld): St
 
 /** See ../stale-store.ts: an older store does not know whether it runs on a host that is silent. */
 function throwIfDoubtful(reader: Reader, vmId: string, stale: JobWorld['stale']): void {
-  if (stale.isKnown(vmId, leaseOf(reader, vmId) !== null)) return
+  if (isKnownVm(reader, vmId, stale)) return
   throw new Fault(
     'WRONG_STATE',
     `VM ${vm(reader, vmId).name} may run on a host that has not told yet what it has; until every host is heard, or ` +
@@ -121,8 +122,7 @@ export function start<C extends StartContext>({ hosts, store, stale, clock }: Jo
       const { vmId, hostId, vmGeneration, isPaused, machineType } = act.context
       if (hostId === null) throw new Fault('NO_HOST', act.context.summary)
       if (hosts.isGone(hostId)) throw new Fault('WRONG_STATE', 'the host was stopped meanwhile')
-      while (!stale.isKnown(vmId, leaseOf(store.read, vmId) !== null))
-        await sleep(clock, seconds(1), act.signal)
+      while (!isKnownVm(store.read, vmId, stale)) await sleep(clock, seconds(1), act.signal)
       throwIfElsewhere(vm(store.read, vmId), { ...act.context.excluded, [hostId]: '' })
       const spec = readVmSpec(store.read, vmId, machineType)
       const request = { vmGeneration, spec, paused: isPaused }

@@ -218,6 +218,22 @@ t.test('the same, where its stream outlived the silence', async t => {
   t.strictSame(agent.watch.begun, ['snapshot', 'snapshot'])
 })
 
+t.test('the same, where its stream was being begun anew', async t => {
+  const world = await coordinatorWorld(t)
+  const agent = await world.addHost(await world.createCluster(), 'a')
+  const vmId = addVm(world, host(world.read, agent.hostId).clusterId)
+  agent.setVm(seenVm(vmId, 'UP'))
+  await world.until(() => vmOrNull(world.read, vmId)?.status === 'up')
+  await world.stop()
+  agent.watch.isMute = true
+  await world.start()
+  await world.until(() => agent.watch.begun.at(-1) === 'continued')
+  world.running.store.transaction(tx => markUnknown(tx, agent.hostId))
+  agent.watch.isMute = false
+  await world.until(() => vmOrNull(world.read, vmId)?.status === 'up')
+  t.strictSame(agent.watch.begun, ['snapshot', 'continued', 'snapshot'])
+})
+
 t.test('a stream that breaks goes on from its position; a new life of the coordinator too', async t => {
   const world = await coordinatorWorld(t)
   const clusterId = await world.createCluster()

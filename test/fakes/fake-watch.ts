@@ -12,7 +12,7 @@ export class FakeWatch {
   readonly #wakes = new Set<() => void>()
   #sequence = 0
   #isOver = false
-  /** No heartbeats: the stream stands, and nobody speaks. */
+  /** No heartbeats, and no hello: the stream stands, and nobody speaks. */
   isMute = false
   /** How each stream began, for tests. */
   readonly begun: Array<'snapshot' | 'continued'> = []
@@ -34,6 +34,7 @@ export class FakeWatch {
     const continues = from?.['incarnation'] === this.incarnation
     this.begun.push(continues ? 'continued' : 'snapshot')
     let seen = continues ? Number(from?.['sequence']) : 0
+    while (this.isMute && !signal.aborted && !this.#isOver) await this.#changed(seconds(0.1), seen, signal)
     yield { hello: { ...hello(), incarnation: this.incarnation, continues } }
     if (!continues) {
       // What is published while this is sent comes after it.

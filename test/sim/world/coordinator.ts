@@ -108,6 +108,7 @@ export class SimCoordinator implements HaWorld {
     if (this.isCut || !isHeard(this.world, host)) {
       this.ready.delete(host.id)
       this.heardChanges.delete(host.id)
+      this.stale.noteSilent(host.id)
       return
     }
     const row = hostRow(this.records, host.id)
