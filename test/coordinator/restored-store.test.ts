@@ -95,3 +95,41 @@ t.test(
     t.match(await over(world, await world.mutate(vm.StartVm, { vmId })), { state: 'JOB_STATE_SUCCEEDED' })
   }
 )
+
+t.test('B34 a start that goes on out of a backup waits for the host that may have the VM by now', async t => {
+  const world = await coordinatorWorld(t)
+  const clusterId = await world.createCluster()
+  const [a, b] = [await world.addHost(clusterId, 'a'), await world.addHost(clusterId, 'b')]
+  const wanted = { name: 'web', clusterId, vcpus: 1, memoryBytes: String(2 ** 28) }
+  const made = await over(world, await world.mutate(vm.CreateVm, { vm: wanted }))
+  const vmId = made.objects['vm'] ?? ''
+  // The backup is of a moment in which the host was asked, and had not answered.
+  let starts = 0
+  a.works.set('StartVm', () => {
+    starts++
+    return new Promise(() => {})
+  })
+  const begun = await world.mutate(vm.StartVm, { vmId, hostId: a.hostId })
+  await world.until(() => starts === 1)
+  await restored(world, async () => {
+    a.tasks.clear()
+    await b.die()
+  })
+  await world.until(() => world.running.agents.ready().length === 1)
+  await world.until(
+    async () => (await world.call(coordinator.GetCoordinator, {})).awaitedHostIds.length === 1
+  )
+
+  b.vms.set(vmId, {
+    vmId,
+    name: 'web',
+    status: 'VM_STATUS_UP',
+    vmGeneration: '1',
+    exitReason: '',
+    foreign: ''
+  })
+  await b.serve()
+  t.match(await over(world, begun), { failure: { reason: 'WRONG_STATE', message: /runs already/ } })
+  t.equal(starts, 1, 'it was asked for no second time')
+  t.match(await world.call(vm.GetVm, { vmId }), { status: 'VM_STATUS_UP', hostId: b.hostId })
+})
