@@ -46,7 +46,15 @@ export type NewStorageDomain = {
   sectorSize: SectorSize | null
 }
 
-type Known = { description: Description | null; lastOk: number | null; isActivating: boolean; shown: string }
+type Known = {
+  description: Description | null
+  lastOk: number | null
+  isActivating: boolean
+  isLeaving: boolean
+  /** Attempts at reaching it again that are under way. */
+  restoring: number
+  shown: string
+}
 
 const never = new AbortController().signal
 const patience = { first: seconds(2), most: seconds(60) }
@@ -82,6 +90,7 @@ export class Storage {
     const known = this.#known.get(id)
     if (known && report.problem === null) known.lastOk = this.#options.clock.wall()
     this.#changed(id)
+    this.#joinAgain(id, report)
   }
 
   /** A worker that died has forgotten that it was active. To be given to the workers. */
@@ -272,9 +281,15 @@ export class Storage {
   async deactivate(id: string, signal: AbortSignal): Promise<void> {
     const { connection, sanlockHostId } = this.#attached(id)
     if (sanlockHostId === null) return
-    await this.ask(id, 'deactivate', {}, signal)
-    this.#options.workers.forgetReport(id)
-    await this.#options.connections.remember(id, { connection, sanlockHostId: null })
+    const known = this.#note(id)
+    known.isLeaving = true
+    try {
+      await this.ask(id, 'deactivate', {}, signal)
+      this.#options.workers.forgetReport(id)
+      await this.#options.connections.remember(id, { connection, sanlockHostId: null })
+    } finally {
+      known.isLeaving = false
+    }
     this.#changed(id)
   }
 
@@ -319,7 +334,30 @@ export class Storage {
     return { ...shown, health: 'active', problem: '' }
   }
 
+  /**
+   * sanlock gave the lockspace up: this host could not renew its lease for too long, or the daemon ended. The
+   * storage can be read now, so the host joins anew, as after a boot.
+   */
+  #joinAgain(id: string, { problem, hostIdHeld }: MonitorReport): void {
+    const attached = this.#options.connections.attached.get(id)
+    if (!attached || attached.sanlockHostId === null || problem !== null || hostIdHeld) return
+    const { isActivating, isLeaving, restoring } = this.#note(id)
+    if (isActivating || isLeaving || restoring > 0) return
+    this.#options.log.warn({ storageDomain: id }, 'the host id is not held: the lockspace is joined again')
+    void this.#untilRestored(id, attached)
+  }
+
   async #untilRestored(id: string, attached: Attached): Promise<void> {
+    const known = this.#note(id)
+    known.restoring++
+    try {
+      await this.#restore(id, attached)
+    } finally {
+      known.restoring--
+    }
+  }
+
+  async #restore(id: string, attached: Attached): Promise<void> {
     const { clock, log } = this.#options
     for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
       try {
@@ -365,7 +403,9 @@ export class Storage {
   }
 
   #note(id: string): Known {
-    const known = this.#known.get(id) ?? { description: null, lastOk: null, isActivating: false, shown: '' }
+    const known = this.#known.get(id) ?? {
+      ...{ description: null, lastOk: null, isActivating: false, isLeaving: false, restoring: 0, shown: '' }
+    }
     this.#known.set(id, known)
     return known
   }
