@@ -12,6 +12,7 @@ import { decidePower, demandOf, type PowerSaverDecision } from './power-saver/de
 import { scheduleAt, type PolicySchedule } from './power-saver/schedule.js'
 import { Demand } from './power-saver/demand.js'
 import { hostPowerOf, restingHosts } from './power-saver/hosts.js'
+import { waitingVms } from './power-saver/waiting.js'
 import type { ClusterSnapshot } from './scheduler/cluster.js'
 import { orderMoves } from './services/move-orders.js'
 import { addCapacitySample, thinCapacitySamples } from './store/capacity.js'
@@ -171,13 +172,14 @@ export class ClusterLoop {
   #savePower(round: Round, demand: Demand): boolean {
     const { cluster, snapshot, movables, haVms, now } = round
     if (snapshot.policy.balancer !== 'power-saving') return false
-    const { store, isHeard } = this.#o
+    const { store, loads, isHeard } = this.#o
     const { resting, underWay } = restingHosts(store.read, cluster.id, isHeard, now)
     const schedule = scheduleAt(parsed<PolicySchedule[]>(cluster.schedulesJson), now)
     const { hostsInReserve, switchesHosts } = schedule ?? snapshot.policy.parameters
     const decision = decidePower({
       ...{ snapshot, movables, haVms, haReservedHosts: cluster.haReservedHosts, resting, underWay },
       ...{ hostsInReserve, switchesHosts, cpuPerMinute: demand.perMinute() },
+      waiting: waitingVms(store.read, loads, cluster.id),
       power: hostPowerOf(store.read, cluster.id)
     })
     return this.#act(round, decision)

@@ -8,6 +8,7 @@ import { unreserveJob } from '../store/pending.js'
 import type { Reader, Tx } from '../store/query.js'
 import { nextVmGeneration, noteVm, vm, type Vm } from '../store/vms.js'
 import { anotherHost } from './another-host.js'
+import { untilWoken } from './awaited-host.js'
 import { endTasks, performTask, unlessAbsent } from './hosts.js'
 import type { Step } from './job.js'
 import { untilNeededRun } from './needed-vms.js'
@@ -45,17 +46,17 @@ export const startContext = (vmId: string): StartContext => {
 }
 
 /** Decision, explanation and promised room, in one transaction. */
-export function choose<C extends StartContext>(
-  { loads, clock, store }: JobWorld,
-  purpose: Choice['purpose']
-): Step<C, Tx> {
+export function choose<C extends StartContext>(world: JobWorld, purpose: Choice['purpose']): Step<C, Tx> {
+  const { loads, clock, store } = world
   return {
     name: 'choose',
     weight: 0,
     late: () => 'the VMs that it needs did not run within 10 minutes',
-    run: async ({ context: { vmId }, signal }) => {
+    run: async act => {
       // Restarts have their order from restart-policy.ts, which gives up waiting when it must.
-      if (purpose === 'start') await untilNeededRun(store, vmId, signal)
+      if (purpose !== 'start') return
+      await untilNeededRun(store, act.context.vmId, act.signal)
+      await untilWoken(world, act)
     },
     commit: (tx, { vmId, onlyHostId, preferredHostId, excluded }, jobId) => {
       const mayRelax = purpose === 'restart'

@@ -1,8 +1,9 @@
 import { checkReservation, type HaVm } from '../forecast/reservation.js'
 import type { Move, Movable } from '../balance/plan.js'
-import { cpuOf, memoryNeeded, type ClusterSnapshot } from '../scheduler/cluster.js'
+import { cpuOf, memoryNeeded, type ClusterSnapshot, type PlacementRequest } from '../scheduler/cluster.js'
 import { lookAt, lookWith, type Look } from '../scheduler/look.js'
 import { placeAllIn } from '../scheduler/batch.js'
+import { waitedFor } from './waking.js'
 
 // Which host is put to rest, which is woken, and which is emptied first. One thing at a time, so that each
 // decision sees what the one before has come to. PURE.
@@ -33,6 +34,8 @@ export type PowerSaverInput = {
   haReservedHosts: number
   power: ReadonlyMap<string, HostPower>
   resting: readonly RestingHost[]
+  /** VMs that are to run and have found no host. */
+  waiting: readonly PlacementRequest[]
   /** Hosts that are being woken or put to rest. */
   underWay: number
   hostsInReserve: number
@@ -63,6 +66,13 @@ export function decidePower(input: PowerSaverInput): PowerSaverDecision {
 
   const need = whyMoreIsNeeded(input, up, empty.length)
   if (need !== null) return wake(input, need)
+  const waited = waitedFor(
+    snapshot,
+    input.waiting,
+    inOrder(input).map(({ hostId }) => hostId)
+  )
+  if (waited?.kind === 'starts') return nothing(`VM ${waited.vmName} is about to start`)
+  if (waited) return wake(input, `VM ${waited.vmName} finds no other host`, waited.hostId)
   if (!switchesHosts) return nothing('hosts are not switched off now')
 
   // One stays in maintenance: it is back in a moment.
@@ -108,8 +118,12 @@ function whyMoreIsNeeded(
   return null
 }
 
-function wake({ resting }: PowerSaverInput, reason: string): PowerSaverDecision {
-  const first = resting.find(({ state }) => state === 'maintenance') ?? resting[0]
+/** The ones that are back soonest first. */
+const inOrder = ({ resting }: PowerSaverInput): RestingHost[] =>
+  resting.toSorted((a, b) => Number(a.state === 'off') - Number(b.state === 'off'))
+
+function wake(input: PowerSaverInput, reason: string, wanted: string | null = null): PowerSaverDecision {
+  const first = inOrder(input).find(({ hostId }) => wanted === null || hostId === wanted)
   if (!first) return nothing(`${reason}; no host rests that could be woken`)
   const how = first.state === 'maintenance' ? 'activate' : 'powerOn'
   return { kind: 'wake', hostId: first.hostId, how, reason }

@@ -63,9 +63,17 @@ export function restingHosts(
   return { resting, underWay }
 }
 
+/** Hosts that rest and can be woken, or that are on their way back into service. */
+export const comingHosts = (reader: Reader, clusterId: string): string[] =>
+  hostsOfCluster(reader, clusterId)
+    .filter(({ id, mode, rested }) => {
+      return (rested === 1 && mode === 'maintenance') || isWorkedOn(reader, id, ['host.activate'])
+    })
+    .map(({ id }) => id)
+
 const powerJobs = ['host.deactivate', 'host.activate', 'host.fence']
 
-const isWorkedOn = (reader: Reader, hostId: string): boolean =>
+const isWorkedOn = (reader: Reader, hostId: string, kinds: readonly string[] = powerJobs): boolean =>
   reader.first(
     sql
       .selectFrom('job')
@@ -73,7 +81,7 @@ const isWorkedOn = (reader: Reader, hostId: string): boolean =>
       .select('job.id')
       .where('claim.objectType', '=', 'host')
       .where('claim.objectId', '=', hostId)
-      .where('job.kind', 'in', powerJobs)
+      .where('job.kind', 'in', kinds)
       .where('job.ended', 'is', null)
       .limit(1)
   ) !== null

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import { ClusterLoop } from '../../coordinator/cluster-loop.js'
 import { clusterDecisions } from '../../coordinator/store/decision-records.js'
@@ -5,14 +6,17 @@ import { cluster, updateCluster } from '../../coordinator/store/clusters.js'
 import { host, hosts, updateHost } from '../../coordinator/store/hosts.js'
 import { insertPolicy } from '../../coordinator/store/policies.js'
 import { builtInPolicies, standardParameters } from '../../coordinator/scheduler/policy.js'
+import { startContext } from '../../coordinator/jobs/start-steps.js'
+import { jobOrNull } from '../../coordinator/store/jobs.js'
 import { sql } from '../../coordinator/store/query.js'
+import { replacePinnedHosts, vm } from '../../coordinator/store/vms.js'
 import { fixture, furnish, ids, log, testClock } from './jobs/fixture.js'
 
 /** Two hosts that are up and have power devices, under a policy that switches hosts. */
-async function powered(t: { teardown(end: () => unknown): void }) {
+async function powered(t: { teardown(end: () => unknown): void }, vm: 'none' | 'down' = 'none') {
   const made = await fixture()
   t.teardown(made.close)
-  furnish(made)
+  furnish(made, vm)
   const { store, jobs, loads } = made
   const { name: _, ...rules } = {
     ...builtInPolicies.power_saving,
@@ -43,8 +47,9 @@ async function powered(t: { teardown(end: () => unknown): void }) {
     const live = store.read.all(sql.selectFrom('job').select('id').where('ended', 'is', null))
     for (const { id } of live) await jobs.untilOver(id, AbortSignal.timeout(20_000))
   }
+  const step = () => loop.run()
   const resting = () => hosts(store.read).filter(({ rested }) => rested === 1)
-  return { ...made, standing, heard, round, resting }
+  return { ...made, standing, heard, round, step, resting }
 }
 
 t.test(
@@ -73,6 +78,25 @@ t.test(
     t.match(host(store.read, first?.id ?? ''), { mode: 'active', rested: 0 })
   }
 )
+
+t.test('a start that finds no host waits for one that power saving wakes for it', async t => {
+  const { store, jobs, round, step, resting } = await powered(t, 'down')
+  await round()
+  const [asleep] = resting()
+  const hostId = asleep?.id ?? ''
+  store.transaction(tx => replacePinnedHosts(tx, ids.vm, [hostId]))
+  const order = { objects: { vm: ids.vm }, claims: [], actor: 'local', context: startContext(ids.vm) }
+  const jobId = store.transaction(tx => jobs.create(tx, 'vm.start', order))
+  while (resting().length > 0) {
+    t.equal(jobOrNull(store.read, jobId)?.ended, null, 'it waits')
+    step()
+    await setImmediate()
+  }
+  t.match(clusterDecisions(store.read, ids.cluster)[0]?.summary, /VM .* finds no other host/)
+  const { state } = await jobs.untilOver(jobId, AbortSignal.timeout(20_000))
+  t.equal(state, 'succeeded')
+  t.equal(vm(store.read, ids.vm).hostId, hostId)
+})
 
 t.test('a coordinator that as many hosts refuse as obey switches no host', async t => {
   const { standing, round, resting } = await powered(t)

@@ -12,7 +12,7 @@ import {
 } from '../../../coordinator/scheduler/cluster.js'
 import { builtInPolicies } from '../../../coordinator/scheduler/policy.js'
 import { moved, movablesOf } from '../balance/moving.js'
-import { cluster, host, load } from '../scheduler/make.js'
+import { cluster, host, load, request } from '../scheduler/make.js'
 
 const plainPower: HostPower = {
   ...{ hasPower: true, keepsPower: false, isManager: false, isBusy: false, hasExternalVms: false }
@@ -25,7 +25,7 @@ function input(hosts: SchedulableHost[], change: Partial<PowerSaverInput> = {}):
   const snapshot = { ...cluster(...hosts), policy }
   return {
     ...{ snapshot, movables: movablesOf(snapshot), haVms: [], haReservedHosts: 0, resting: [], underWay: 0 },
-    ...{ hostsInReserve: 0, switchesHosts: true, cpuPerMinute: 0 },
+    ...{ waiting: [], hostsInReserve: 0, switchesHosts: true, cpuPerMinute: 0 },
     power: new Map(hosts.map(({ hostId }) => [hostId, plainPower])),
     ...change
   }
@@ -33,6 +33,9 @@ function input(hosts: SchedulableHost[], change: Partial<PowerSaverInput> = {}):
 const with_ = (hostId: string, change: Partial<HostPower>, ...others: string[]) =>
   new Map([[hostId, { ...plainPower, ...change }], ...others.map(id => [id, plainPower] as const)])
 const asleep = { hostId: 'z', name: 'host-z', state: 'off' as const }
+const rests = (hostId: string, change: Partial<SchedulableHost> = {}) =>
+  host(hostId, { status: 'maintenance', storageDomainIds: [], ...change })
+const homeless = (name: string, memory = GiB(2)) => request({}, { vmId: name, name, memory })
 const busy = [host('a', { running: vms(2, 100) }), host('b')]
 
 const decisions: Array<[what: string, input: PowerSaverInput, expected: object]> = [
@@ -77,6 +80,27 @@ const decisions: Array<[what: string, input: PowerSaverInput, expected: object]>
       resting: [asleep, { ...asleep, hostId: 'y', state: 'maintenance' }]
     }),
     { kind: 'wake', hostId: 'y', how: 'activate' }
+  ],
+  [
+    'a VM that finds no host wakes one that could take it, and not the one that is back sooner',
+    input([host('a', { running: vms(7, 1) }), rests('y', { bridges: [] }), rests('z')], {
+      waiting: [homeless('big')],
+      resting: [{ ...asleep, hostId: 'y', state: 'maintenance' }, asleep]
+    }),
+    { kind: 'wake', hostId: 'z', how: 'powerOn', reason: 'VM big finds no other host' }
+  ],
+  [
+    'a VM that no resting host could take wakes none',
+    input([host('a', { running: vms(2, 100) }), rests('z')], {
+      waiting: [homeless('huge', GiB(900))],
+      resting: [asleep]
+    }),
+    { kind: 'nothing' }
+  ],
+  [
+    'nothing is put to rest while a VM that waited is about to start',
+    input(busy, { waiting: [homeless('small')] }),
+    { kind: 'nothing', reason: 'VM small is about to start' }
   ],
   [
     'of two that rest in maintenance one loses its power',

@@ -1,0 +1,66 @@
+import { wantedVm } from '../jobs/cluster-snapshot.js'
+import type { Loads } from '../jobs/world.js'
+import type { PlacementRequest } from '../scheduler/cluster.js'
+import { faultOrNull } from '../store/jobs.js'
+import { sql, type Reader } from '../store/query.js'
+import { vm } from '../store/vms.js'
+
+/** More are not looked at in one round: each is compared with every host. */
+const mostLookedAt = 20
+
+/** VMs that are to run and have found no host: starts that wait for one, and restarts that failed for want of one. */
+export function waitingVms(reader: Reader, loads: Loads, clusterId: string): PlacementRequest[] {
+  const wanted = [...waitingStarts(reader, clusterId), ...homeless(reader, clusterId)].slice(0, mostLookedAt)
+  return wanted.map(({ vmId, purpose, onlyHostId }) => ({
+    ...{ purpose, onlyHostId, currentHostId: null, preferredHostId: null, excluded: new Map() },
+    ...{ isRelaxed: false, vm: wantedVm(reader, loads, vm(reader, vmId)) }
+  }))
+}
+
+type Wanted = { vmId: string; purpose: 'start' | 'restart'; onlyHostId: string | null }
+
+function waitingStarts(reader: Reader, clusterId: string): Wanted[] {
+  const jobs = reader.all(
+    sql
+      .selectFrom('job')
+      .innerJoin('vm', 'vm.id', 'job.vmId')
+      .select(['job.vmId', 'job.contextJson'])
+      .where('job.kind', '=', 'vm.start')
+      .where('job.ended', 'is', null)
+      .where('vm.clusterId', '=', clusterId)
+      .orderBy('job.created')
+  )
+  return jobs.flatMap(({ vmId, contextJson }) => {
+    const context = JSON.parse(contextJson) as { hostId: string | null; onlyHostId: string | null }
+    const { hostId, onlyHostId } = context
+    return hostId === null ? [{ vmId, purpose: 'start' as const, onlyHostId }] : []
+  })
+}
+
+/** Highly available, down, and the last restart found no host. */
+function homeless(reader: Reader, clusterId: string): Wanted[] {
+  const down = reader.all(
+    sql
+      .selectFrom('vm')
+      .select('id')
+      .where('clusterId', '=', clusterId)
+      .where('status', '=', 'down')
+      .where('wantedRunning', '=', 1)
+      .where('isHa', '=', 1)
+      .orderBy('priority')
+      .limit(mostLookedAt)
+  )
+  return down.flatMap(({ id }) => {
+    const last = reader.first(
+      sql
+        .selectFrom('job')
+        .select('turnedBackJson')
+        .where('vmId', '=', id)
+        .where('kind', '=', 'vm.restart')
+        .orderBy('created', 'desc')
+        .limit(1)
+    )
+    const isHomeless = last && faultOrNull(last.turnedBackJson)?.reason === 'NO_HOST'
+    return isHomeless ? [{ vmId: id, purpose: 'restart' as const, onlyHostId: null }] : []
+  })
+}
