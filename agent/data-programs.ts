@@ -208,13 +208,14 @@ function ended(
 
 /** Told apart by number or by the C library's words for them: programs have nothing else. */
 function failed(argv: readonly string[], code: number | null, said: string): Fault {
-  const program = argv.find(word => /qemu-img|dd$|bwrap/.test(word)) ?? argv[0] ?? ''
+  const program = argv.find(word => /qemu-img|dd$|bwrap|apt-get$|dpkg$/.test(word)) ?? argv[0] ?? ''
   if (/acquire done -24[345]/.test(said))
     return new Fault('LEASE_HELD', 'another program holds the lease of the volume')
   if (/No space left on device/.test(said))
     return new Fault('STORAGE_DOMAIN_FULL', 'the storage domain is full')
   const text = said
     .replaceAll(/\s*\([\d.]+\/100%\)\r?/g, '')
+    .replaceAll(/^(pm|dl)[a-z]+:.*\n/gm, '')
     .trim()
     .slice(-500)
   return new Fault('COMMAND_FAILED', `${program} failed: ${text}`, {

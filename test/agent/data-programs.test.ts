@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { DataPrograms } from '../../agent/data-programs.js'
@@ -65,3 +65,21 @@ for (const [text, reason] of failures) {
     t.ok(Fault.is(error, reason), String(error))
   })
 }
+
+t.test(
+  'what a program says of its failure is told, without the lines that were meant for its progress',
+  async t => {
+    const { programs, directory } = await world(t)
+    const apt = `${directory}/apt-get`
+    const said =
+      'pmstatus:alpha:50:Configuring\\nit is not fit\\npmerror:alpha:75:failed\\nE: it ended with 1\\n'
+    await writeFile(apt, `#!/bin/sh\nprintf '${said}'; exit 100\n`, { mode: 0o755 })
+    const run = programs.run(
+      'task',
+      { argv: ['/usr/bin/env', 'LC_ALL=C', apt], progress: 'apt' },
+      () => {},
+      never
+    )
+    await t.rejects(run, { message: `${apt} failed: it is not fit\nE: it ended with 1` })
+  }
+)
