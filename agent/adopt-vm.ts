@@ -3,6 +3,7 @@ import { domainFacts, type DomainFacts } from '../libvirt/domain-facts.js'
 import { absent } from '../libvirt/domain.js'
 import type { DomainState } from '../libvirt/domain-state.js'
 import { Fault } from '../common/fault.js'
+import { driveNumber } from './cd-drives.js'
 import { seenIn, stopDetailOf } from './libvirt-facts.js'
 import type { Vm } from './vm.js'
 import { exitOf } from './vm-exit.js'
@@ -66,7 +67,14 @@ export async function learnFacts(vm: Vm, signal: AbortSignal): Promise<void> {
 function learn(vm: Vm, facts: DomainFacts): void {
   vm.vncSocket = facts.vncSocket ?? ''
   vm.isGuestAgentConnected = facts.guestAgent === 'connected'
-  vm.diskIds = new Map(facts.disks.map(({ target, serial }) => [target, serial ?? '']))
+  const [drives, disks] = [true, false].map(isDrive =>
+    facts.disks.filter(({ alias }) => (driveNumber(alias) !== null) === isDrive)
+  )
+  vm.diskIds = new Map((disks ?? []).map(({ target, serial }) => [target, serial ?? '']))
+  vm.driveTargets = new Set((drives ?? []).map(({ target }) => target))
+  vm.openTrays = new Set(
+    (drives ?? []).flatMap(({ alias, isTrayOpen }) => (isTrayOpen ? (driveNumber(alias) ?? []) : []))
+  )
   vm.macs = new Map(facts.nics.map(({ target, mac }) => [target ?? '', mac]))
   if (vm.lane.running !== null) return
   if (facts.metadata === null) {

@@ -108,7 +108,9 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
       watchLog.publish(`storageDomain/${id}`, state && { storageDomain: stateMessage(state) })
     }
   })
-  const disks = new Disks(storage, locks, log)
+  const disks = new Disks(storage, locks, log, vmId =>
+    vms.running().flatMap(({ id, record }) => (id === vmId || !record ? [] : [record.spec]))
+  )
   const incoming: Incoming = new Incoming({ vms: () => vms, disks, identity, config, clock, log })
   const vms: Vms = new Vms({
     ...{ disks, clock, log, libvirt: () => libvirt },

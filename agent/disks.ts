@@ -1,7 +1,8 @@
 import type { Logger } from '../common/log.js'
 import type { Locks, Want } from '../common/locks.js'
 import { Rollback } from '../common/rollback.js'
-import type { DiskSpec, LeaseSpec } from '../libvirt/domain-spec.js'
+import type { ChainLink, DiskSpec, LeaseSpec } from '../libvirt/domain-spec.js'
+import { drivesOf, driveSpec, mediaOf, type Medium } from './cd-drives.js'
 import type { LockLevel } from './tasks.js'
 import type { VmDisk, VmSpec } from './vm-spec.js'
 
@@ -16,37 +17,73 @@ export type VolumePort = {
   leasesPath(storageDomainId: string): string
 }
 
+/** A volume that a VM uses; several VMs may use it at once where none writes it, or all may. */
+type Use = Medium & { isAlone: boolean }
+
 /** Makes the disks of a VM usable on this host, and lets go of them. */
 export class Disks {
   readonly #volumes: VolumePort
   readonly #locks: Locks<LockLevel>
   readonly #log: Logger
+  /** Who runs here beside a VM: what an earlier life of the agent prepared is known only from them. */
+  readonly #others: (vmId: string) => VmSpec[]
+  /** VMs by the image that was prepared for them. */
+  readonly #users = new Map<string, Set<string>>()
 
-  constructor(volumes: VolumePort, locks: Locks<LockLevel>, log: Logger) {
+  constructor(
+    volumes: VolumePort,
+    locks: Locks<LockLevel>,
+    log: Logger,
+    others: (vmId: string) => VmSpec[] = () => []
+  ) {
     this.#volumes = volumes
     this.#locks = locks
     this.#log = log
+    this.#others = others
   }
 
-  /** All of them or none. Idempotent. */
-  async prepare({ disks }: VmSpec, signal: AbortSignal): Promise<DiskSpec[]> {
+  /** All of them or none, CDs behind the disks. Idempotent. */
+  async prepare(spec: VmSpec, signal: AbortSignal): Promise<DiskSpec[]> {
     await using rollback = new Rollback(this.#log)
+    const { vmId, disks, bootFromCd = false } = spec
+    const drives = drivesOf(spec)
+    const bootOf = (index: number, isCd: boolean) =>
+      index + 1 + (isCd === bootFromCd ? 0 : isCd ? disks.length : drives.length)
     const prepared: DiskSpec[] = []
-    for (const disk of disks) {
-      rollback.onFailure('tear down', () => this.#tearDown(disk))
-      prepared.push(await this.#prepare(disk, signal))
+    for (const [index, disk] of disks.entries()) {
+      rollback.onFailure('tear down', () => this.#letGo(vmId, useOf(disk)))
+      const { chain, hasDirectIo } = await this.#reach(vmId, useOf(disk), signal)
+      prepared.push({
+        ...{ diskId: disk.diskId, bus: disk.bus, isCdrom: disk.cdrom, isReadOnly: disk.readOnly },
+        ...{ slot: disk.slot, chain, hasDirectIo, limits: disk.limits ?? null },
+        ...{ boot: bootOf(index, false), isShareable: disk.shareable ?? false }
+      })
+    }
+    for (const [index, { medium }] of drives.entries()) {
+      if (medium) rollback.onFailure('tear down', () => this.letGoOfMedium(vmId, medium))
+      const chain = medium ? await this.prepareMedium(vmId, medium, signal) : []
+      prepared.push(driveSpec(index, chain, bootOf(index, true)))
     }
     rollback.commit()
     return prepared
   }
 
   /** Undo and teardown have no caller's signal. A storage domain that does not answer is no reason to fail. */
-  async tearDown({ disks }: VmSpec): Promise<void> {
-    for (const disk of disks) {
-      await this.#tearDown(disk).catch((error: unknown) => {
-        this.#log.warn({ err: error, disk: disk.diskId }, 'disk not torn down')
+  async tearDown(spec: VmSpec): Promise<void> {
+    for (const use of [...spec.disks.map(useOf), ...mediaOf(spec).map(useOfMedium)]) {
+      await this.#letGo(spec.vmId, use).catch((error: unknown) => {
+        this.#log.warn({ err: error, image: use.imageId }, 'disk not torn down')
       })
     }
+  }
+
+  /** What is put into a CD-ROM drive of a VM. Idempotent. */
+  async prepareMedium(vmId: string, medium: Medium, signal: AbortSignal): Promise<ChainLink[]> {
+    return (await this.#reach(vmId, useOfMedium(medium), signal)).chain
+  }
+
+  async letGoOfMedium(vmId: string, medium: Medium): Promise<void> {
+    await this.#letGo(vmId, useOfMedium(medium))
   }
 
   leaseSpec({ vmId, lease }: VmSpec): LeaseSpec | null {
@@ -55,33 +92,54 @@ export class Disks {
     return { lockspace: storageDomainId, key: vmId, path: this.#volumes.leasesPath(storageDomainId), offset }
   }
 
-  async #prepare(disk: VmDisk, signal: AbortSignal): Promise<DiskSpec> {
-    const { storageDomainId, imageId, volumeId } = disk
-    using _held = await this.#locks.acquire(locksOf(disk), signal)
+  async #reach(
+    vmId: string,
+    use: Use,
+    signal: AbortSignal
+  ): Promise<{ chain: ChainLink[]; hasDirectIo: boolean }> {
+    const { storageDomainId, imageId, volumeId, isAlone } = use
+    // Before it waits: who lets go of the image meanwhile must see that it is wanted.
+    this.#usersOf(use).add(vmId)
+    using _held = await this.#locks.acquire(locksOf(use, isAlone), signal)
     const chain = await this.#volumes.prepare(storageDomainId, { imageId, volumeId }, signal)
     return {
-      diskId: disk.diskId,
-      bus: disk.bus,
-      isCdrom: disk.cdrom,
-      isReadOnly: disk.readOnly,
-      slot: disk.slot,
       chain: chain.map(({ kind = 'file', path, format }) => ({ kind, path, format })),
-      hasDirectIo: chain.every(volume => volume.hasDirectIo),
-      limits: disk.limits ?? null
+      hasDirectIo: chain.every(volume => volume.hasDirectIo)
     }
   }
 
-  async #tearDown(disk: VmDisk): Promise<void> {
+  async #letGo(vmId: string, use: Use): Promise<void> {
     const signal = AbortSignal.timeout(60_000)
-    using _held = await this.#locks.acquire(locksOf(disk), signal)
-    await this.#volumes.tearDown(disk.storageDomainId, disk.imageId, signal)
+    const users = this.#usersOf(use)
+    users.delete(vmId)
+    using _held = await this.#locks.acquire(locksOf(use, true), signal)
+    if (users.size > 0 || this.#others(vmId).some(spec => uses(spec, use))) return
+    this.#users.delete(keyOf(use))
+    await this.#volumes.tearDown(use.storageDomainId, use.imageId, signal)
+  }
+
+  #usersOf(use: Use): Set<string> {
+    const known = this.#users.get(keyOf(use)) ?? new Set<string>()
+    this.#users.set(keyOf(use), known)
+    return known
   }
 }
 
-function locksOf({ storageDomainId, imageId, volumeId, readOnly }: VmDisk): Want<LockLevel>[] {
+const keyOf = ({ storageDomainId, imageId }: Medium) => `${storageDomainId}/${imageId}`
+
+function useOf({ storageDomainId, imageId, volumeId, readOnly, shareable = false }: VmDisk): Use {
+  return { storageDomainId, imageId, volumeId, isAlone: !readOnly && !shareable }
+}
+
+const useOfMedium = (medium: Medium): Use => ({ ...medium, isAlone: false })
+
+const uses = (spec: VmSpec, use: Use) =>
+  [...spec.disks, ...mediaOf(spec)].some(each => keyOf(each) === keyOf(use))
+
+function locksOf({ storageDomainId, imageId, volumeId }: Use, isAlone: boolean): Want<LockLevel>[] {
   return [
     { level: 'storageDomain', id: storageDomainId, mode: 'shared' },
     { level: 'image', id: `${storageDomainId}/${imageId}`, mode: 'shared' },
-    { level: 'volume', id: `${storageDomainId}/${volumeId}`, mode: readOnly ? 'shared' : 'exclusive' }
+    { level: 'volume', id: `${storageDomainId}/${volumeId}`, mode: isAlone ? 'exclusive' : 'shared' }
   ]
 }

@@ -213,7 +213,8 @@ function throwIfDiskInUse(vms: Vms, spec: VmSpec): void {
       const same = other.record.spec.disks.find(
         used => used.imageId === disk.imageId && used.storageDomainId === disk.storageDomainId
       )
-      if (same && !(same.readOnly && disk.readOnly)) {
+      const isTogether = (same?.readOnly && disk.readOnly) || (same?.shareable && disk.shareable)
+      if (same && !isTogether) {
         throw new Fault('WRONG_STATE', `disk ${disk.diskId} is used by VM ${other.id}`, {
           facts: { disk: disk.diskId, vm: other.id }
         })

@@ -39,7 +39,8 @@ export function vmMessage(vm: Vm): WireVm {
     },
     foreign: foreign?.kind ?? '',
     stats: stats && vmStatsMessage(stats),
-    vncSocket: vm.vncSocket
+    vncSocket: vm.vncSocket,
+    openTrays: [...vm.openTrays].toSorted()
   }
 }
 

@@ -9,6 +9,7 @@ import {
   type NetworkLimits
 } from '../common/limits.js'
 import { MiB, GiB } from '../common/units.js'
+import { cdDriveMessage, cdDriveOf, drivesOf, mostCdDrives, type CdDrive } from './cd-drives.js'
 import type { VmSpec as WireSpec } from '../proto/generated/types/drover/agent/v1/VmSpec.js'
 import { mostSataDevices, userSlots } from '../libvirt/domain-spec.js'
 
@@ -27,6 +28,10 @@ export type VmSpec = {
   graphics: boolean
   /** Absent in records of earlier versions. Null here and below: no limit. */
   cpuLimits?: CpuLimits | null
+  /** By their numbers, from 1. Absent in records of earlier versions. */
+  cdDrives?: CdDrive[]
+  /** Whether CD-ROM drives are tried before disks. */
+  bootFromCd?: boolean
 }
 export type VmDisk = {
   diskId: string
@@ -37,6 +42,8 @@ export type VmDisk = {
   slot: number
   readOnly: boolean
   cdrom: boolean
+  /** Other VMs may write it too. Absent in records of earlier versions. */
+  shareable?: boolean
   limits?: DiskLimits | null
 }
 export type VmNic = { mac: string; bridge: string | null; slot: number; limits?: NetworkLimits | null }
@@ -74,7 +81,9 @@ export function vmSpecOf(fields: Fields): VmSpec {
       offset: lease.integer('offsetBytes', 3 * MiB(1), Number.MAX_SAFE_INTEGER)
     })),
     graphics: fields.bool('graphics'),
-    cpuLimits: fields.optionalMessage('cpuLimits', readCpuLimits) ?? null
+    cpuLimits: fields.optionalMessage('cpuLimits', readCpuLimits) ?? null,
+    cdDrives: fields.list('cdDrives', mostCdDrives, cdDriveOf),
+    bootFromCd: fields.bool('bootFromCd')
   }
   refuseMisfits(spec, fields)
   return spec
@@ -111,7 +120,8 @@ function nicOf(nic: Fields): VmNic {
 }
 
 /** Rules about more than one field. */
-function refuseMisfits({ memoryBytes, disks, nics }: VmSpec, fields: Fields): void {
+function refuseMisfits(spec: VmSpec, fields: Fields): void {
+  const { memoryBytes, disks, nics } = spec
   if (memoryBytes % MiB(1) !== 0) fields.refuse('memoryBytes', 'must be a multiple of 1 MiB', null)
   const pci = [...disks.filter(({ bus }) => bus === 'virtio'), ...nics].map(({ slot }) => slot)
   if (isTwice(pci)) fields.refuse('disks', 'must have slots that no other disk or nic has', null)
@@ -121,7 +131,7 @@ function refuseMisfits({ memoryBytes, disks, nics }: VmSpec, fields: Fields): vo
   if (isTwice(disks.map(({ diskId }) => diskId))) fields.refuse('disks', 'must name each disk once', null)
   if (isTwice(disks.map(({ imageId }) => imageId))) fields.refuse('disks', 'must name each image once', null)
   if (isTwice(nics.map(({ mac }) => mac))) fields.refuse('nics', 'must have different MAC addresses', null)
-  if (disks.filter(({ bus }) => bus === 'sata').length > mostSataDevices) {
+  if (disks.filter(({ bus }) => bus === 'sata').length + drivesOf(spec).length > mostSataDevices) {
     fields.refuse('disks', `must have at most ${mostSataDevices} SATA disks and CD-ROM drives`, null)
   }
 }
@@ -146,7 +156,9 @@ export function vmSpecMessage(spec: VmSpec): WireSpec {
       offsetBytes: String(spec.lease.offset)
     },
     graphics: spec.graphics,
-    cpuLimits: spec.cpuLimits ?? null
+    cpuLimits: spec.cpuLimits ?? null,
+    cdDrives: drivesOf(spec).map(cdDriveMessage),
+    bootFromCd: spec.bootFromCd ?? false
   }
 }
 

@@ -70,7 +70,16 @@ export function next(state: VmState, event: VmEvent): VmState {
 }
 
 export type VmVerb =
-  'start' | 'shutdown' | 'reboot' | 'reset' | 'pause' | 'resume' | 'destroy' | 'migrate' | 'console'
+  | 'start'
+  | 'shutdown'
+  | 'reboot'
+  | 'reset'
+  | 'pause'
+  | 'resume'
+  | 'destroy'
+  | 'migrate'
+  | 'console'
+  | 'changeCd'
 
 /** In which states a verb makes sense. Pausing what is paused and resuming what runs are done already. */
 const allowed: Record<VmVerb, VmStatus[]> = {
@@ -82,7 +91,8 @@ const allowed: Record<VmVerb, VmStatus[]> = {
   resume: ['paused', 'poweringUp', 'up', 'poweringDown', 'rebootInProgress'],
   destroy: [...running, 'waitForLaunch', 'paused', 'migratingFrom', 'migratingTo', 'down'],
   migrate: ['poweringUp', 'up', 'paused', 'rebootInProgress'],
-  console: [...running, 'paused', 'migratingFrom']
+  console: [...running, 'paused', 'migratingFrom'],
+  changeCd: [...running, 'paused']
 }
 
 export const isAllowed = (verb: VmVerb, status: VmStatus) => allowed[verb].includes(status)

@@ -53,6 +53,10 @@ export class Vm {
   /** Disk ids by target, and MAC addresses by tap device: the names that statistics come under. */
   diskIds = new Map<string, string>()
   macs = new Map<string, string>()
+  /** Targets of its CD-ROM drives. */
+  driveTargets = new Set<string>()
+  /** Numbers of its CD-ROM drives whose tray the guest has open. */
+  openTrays = new Set<number>()
   /** Whether libvirt keeps a definition of it. */
   isDefined = false
 

@@ -7,6 +7,7 @@ import type { ListedDomain, Up } from '../libvirt/control-loop.js'
 import { Domain } from '../libvirt/domain.js'
 import type { LibvirtEvent } from '../libvirt/events.js'
 import { adopt, learnFacts } from './adopt-vm.js'
+import { driveNumber } from './cd-drives.js'
 import type { Disks } from './disks.js'
 import { pauseReasonOf } from './libvirt-facts.js'
 import { Vm } from './vm.js'
@@ -115,6 +116,13 @@ export class Vms {
       case 'reboot':
         this.options.note(vm.id, 'vm.rebooted', 'the guest rebooted')
         return vm.apply({ kind: 'rebooted' })
+      case 'trayChange': {
+        const number = driveNumber(event.alias)
+        if (number === null) return
+        if (event.tray === 'open') vm.openTrays.add(number)
+        else vm.openTrays.delete(number)
+        return vm.changed()
+      }
       case 'agentLifecycle':
         vm.isGuestAgentConnected = event.state === 'connected'
         return
@@ -229,6 +237,7 @@ export class Vms {
     vm.isUnresponsive = false
     vm.isGuestAgentConnected = false
     vm.vncSocket = ''
+    vm.openTrays.clear()
     // Who left says where to: a coordinator that was restored does not know.
     if (change.exit?.reason !== 'migrated') vm.migration = null
     vm.apply({ kind: 'stopped' })

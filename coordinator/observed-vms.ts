@@ -61,6 +61,7 @@ function stateOf(seen: Vm__Output): Updateable<VmTable> {
     guestJson: jsonOrNull(seen.guest),
     migrationJson: jsonOrNull(seen.migration),
     vncSocket: seen.vncSocket,
+    openTraysJson: JSON.stringify(seen.openTrays),
     started: wallOf(seen.started)
   }
 }

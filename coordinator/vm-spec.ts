@@ -1,4 +1,5 @@
 import type { VmSpec } from '../proto/generated/types/drover/agent/v1/VmSpec.js'
+import type { VmMedium } from '../proto/generated/types/drover/agent/v1/VmMedium.js'
 import { wireLimits, type VmLimits } from './qos/vm-limits.js'
 import type { Disk } from './store/disks.js'
 import type { Lease, Vm, VmDisk, VmNic } from './store/vms.js'
@@ -9,6 +10,8 @@ export type VmParts = {
   vm: Vm
   /** In boot order. */
   disks: ReadonlyArray<{ attachment: VmDisk; disk: Disk }>
+  /** By their numbers. */
+  cdDrives: ReadonlyArray<{ medium: VmMedium | null }>
   nics: readonly VmNic[]
   lease: Lease | null
   /** The VM's own, or its cluster's; empty for the host's. */
@@ -24,7 +27,7 @@ const firmwares = { bios: 'FIRMWARE_BIOS', uefi: 'FIRMWARE_UEFI' } as const
 export const wireBus = (bus: keyof typeof buses) => buses[bus]
 export const wireFirmware = (firmware: keyof typeof firmwares) => firmwares[firmware]
 
-export function vmSpec({ vm, disks, nics, lease, cpuModel, machineType, limits }: VmParts): VmSpec {
+export function vmSpec({ vm, disks, cdDrives, nics, lease, cpuModel, machineType, limits }: VmParts): VmSpec {
   const { cpuLimits, ...told } = wireLimits(limits)
   return {
     vmId: vm.id,
@@ -42,7 +45,6 @@ export function vmSpec({ vm, disks, nics, lease, cpuModel, machineType, limits }
       bus: wireBus(attachment.bus),
       slot: attachment.slot,
       readOnly: attachment.isReadOnly,
-      cdrom: attachment.isCdrom,
       limits: told.disks.find(({ diskId }) => diskId === disk.id)?.limits ?? null
     })),
     nics: nics.map(({ mac, bridge, slot }) => ({
@@ -51,6 +53,8 @@ export function vmSpec({ vm, disks, nics, lease, cpuModel, machineType, limits }
     })),
     lease: lease && { storageDomainId: lease.storageDomainId, offsetBytes: lease.offsetBytes },
     graphics: true,
-    cpuLimits
+    cpuLimits,
+    cdDrives: [...cdDrives],
+    bootFromCd: vm.bootsFromCd
   }
 }

@@ -25,6 +25,9 @@ export type DiskFacts = {
   /** Serial number: the disk's id, where the domain is ours. */
   serial: string | null
   device: string
+  alias: string
+  /** Of a CD-ROM drive. */
+  isTrayOpen: boolean
   /** Leaf first, with the index that names each in `vda[N]`. */
   chain: Array<{ path: string; format: string; index: number | null }>
   /** A block job has reached its mirror phase. */
@@ -72,6 +75,8 @@ function diskIn(disk: XmlElement): DiskFacts {
     target: child(disk, 'target')?.attributes['dev'] ?? '',
     serial: child(disk, 'serial')?.text ?? null,
     device: disk.attributes['device'] ?? 'disk',
+    alias: child(disk, 'alias')?.attributes['name'] ?? '',
+    isTrayOpen: child(disk, 'target')?.attributes['tray'] === 'open',
     chain: source ? [leaf, ...chainBelow(child(disk, 'backingStore'))] : [],
     isMirrorReady: child(disk, 'mirror')?.attributes['ready'] === 'yes'
   }

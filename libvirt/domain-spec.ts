@@ -38,11 +38,15 @@ export type DiskSpec = {
   isReadOnly: boolean
   /** PCI slot on virtio, unit on SCSI: 1 to 28. Not used on SATA. */
   slot: number
-  /** Leaf first, down to the base; nothing is left to probing. */
+  /** Leaf first, down to the base; nothing is left to probing. Nothing: a CD-ROM drive that is empty. */
   chain: ChainLink[]
   /** Whether the storage can be read past the page cache. */
   hasDirectIo: boolean
   limits?: DiskLimits | null
+  /** Place in the boot order, from 1; absent: its place in the list. */
+  boot?: number
+  /** Other VMs may write it too. */
+  isShareable?: boolean
 }
 
 export type NicSpec = {

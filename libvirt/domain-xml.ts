@@ -154,7 +154,14 @@ export function diskTargets(disks: ReadonlyArray<Pick<DiskSpec, 'bus' | 'isCdrom
   })
 }
 
-/** Boot order is the order of the list. Targets count through each kind of name, `vda` and `sda`. */
+/** One disk of a VM by itself, as its XML has it: what a change of its medium is asked for with. */
+export function diskXml(disks: DiskSpec[], index: number): string {
+  const found = diskElements(disks)[index]
+  if (!found) throw new RangeError(`there are ${disks.length} disks`)
+  return writeXml(found)
+}
+
+/** Targets count through each kind of name, `vda` and `sda`. */
 function diskElements(disks: DiskSpec[]): XmlElement[] {
   const targets = diskTargets(disks)
   let sata = 0
@@ -176,8 +183,9 @@ function diskElements(disks: DiskSpec[]): XmlElement[] {
       element('target', { dev: target, bus }),
       ioTuneElement(disk.limits),
       (disk.isReadOnly || disk.isCdrom) && element('readonly'),
+      (disk.isShareable ?? false) && element('shareable'),
       textElement('serial', disk.diskId),
-      element('boot', { order: index + 1 }),
+      element('boot', { order: disk.boot ?? index + 1 }),
       alias(disk.diskId),
       bus === 'virtio'
         ? behind(disk.slot)
@@ -186,15 +194,19 @@ function diskElements(disks: DiskSpec[]): XmlElement[] {
   })
 }
 
-/** A guest stops at an I/O error instead of seeing it; it goes on when the storage does. */
+/**
+ * A guest stops at an I/O error instead of seeing it; it goes on when the storage does. A CD-ROM drive is the same
+ * whatever is in it, for libvirt changes only its source: so nothing of the storage is said.
+ */
 function driverElement({ hasDirectIo, isCdrom }: DiskSpec, leaf: ChainLink | undefined): XmlElement {
+  if (isCdrom) return element('driver', { name: 'qemu', type: leaf?.format ?? 'raw', error_policy: 'report' })
   return element('driver', {
     name: 'qemu',
     type: leaf?.format ?? 'raw',
     cache: hasDirectIo ? 'none' : 'writethrough',
-    error_policy: isCdrom ? 'report' : 'stop',
+    error_policy: 'stop',
     io: hasDirectIo ? 'native' : 'threads',
-    discard: isCdrom ? null : 'unmap'
+    discard: 'unmap'
   })
 }
 

@@ -132,7 +132,8 @@ export function volumeMessage({ imageId, volumeId, metadata, allocated }: Volume
     legality: legalities[metadata.legality],
     generation: metadata.generation,
     description: metadata.description,
-    created: wireTime(metadata.createdAt * 1000)
+    created: wireTime(metadata.createdAt * 1000),
+    iso: metadata.diskContent === 'ISOF'
   }
 }
 

@@ -15,6 +15,7 @@ import { taskMessage } from '../task-message.js'
 import type { TaskRun, Tasks } from '../tasks.js'
 import { vmMessage } from '../vm-message.js'
 import { vmSpecOf } from '../vm-spec.js'
+import { cdHandlers } from './change-cd.js'
 import { consoleHandlers } from './console.js'
 import { limitsHandlers } from './vm-limits.js'
 import { migrationHandlers } from './migration.js'
@@ -81,6 +82,7 @@ export function vmService(parts: VmParts): Handlers<VmServiceDefinition> {
     ...migrationHandlers(parts),
     ...consoleHandlers(world, requests),
     ...limitsHandlers(world, requests),
+    ...cdHandlers(world, tasks),
     getVm: unary({
       check: fields => fields.uuid('vmId'),
       method: async vmId => vmMessage(world.vms.get(vmId))

@@ -8,6 +8,7 @@ import { each, integer, parseSize } from '../units.js'
 import { changes } from '../update.js'
 import { finish, follow, throwIfFailed } from '../wait.js'
 import { addRegister } from './unregistered.js'
+import { addCds, drives, withDrives, type Drives } from './vm-cd.js'
 import { addConsole } from './vm-console.js'
 import { addRunning } from './vm-power.js'
 import { addWhy } from './vm-why.js'
@@ -15,7 +16,7 @@ import { addWhy } from './vm-why.js'
 const service = coordinatorServices.vm
 const firmwares = { bios: 'FIRMWARE_BIOS', uefi: 'FIRMWARE_UEFI' } as const
 
-type Shape = {
+type Shape = Drives & {
   name?: string
   description?: string
   cpus?: number
@@ -31,7 +32,6 @@ type Create = Shape & {
   clone?: boolean
   storageDomain?: string
   disk?: string[]
-  cdrom?: string[]
   bridge?: string[]
   pin?: string[]
   start?: boolean
@@ -43,6 +43,7 @@ export function addVm(program: Command): void {
   addRegister(noun)
   addReading(noun, vms)
   addChanging(noun)
+  addCds(noun)
   addRunning(noun)
   addWhy(noun)
   addConsole(noun)
@@ -56,7 +57,6 @@ function addCreating(noun: Command): void {
     .option('--clone', "copy the template's disks instead of sharing their volumes")
     .option('--storage-domain <STORAGE-DOMAIN>', "where new disks lie (default: beside the template's)")
     .option('--disk <DISK>', 'existing disk to attach, repeatable', each)
-    .option('--cdrom <DISK>', 'existing disk to attach as CD-ROM, repeatable', each)
     .option('--bridge <BRIDGE>', 'a network interface on this bridge, repeatable', each)
     .option('--pin <HOST>', 'host it may run on, repeatable (default: all of the cluster)', each)
     .option('--start', 'start it when it is made')
@@ -84,12 +84,7 @@ function addCreating(noun: Command): void {
 
 async function creation(session: Session, name: string, options: Create) {
   const attachments = await Promise.all([
-    ...(options.disk ?? []).map(async disk => ({ diskId: await idOf(session, disks, disk) })),
-    ...(options.cdrom ?? []).map(async disk => ({
-      diskId: await idOf(session, disks, disk),
-      cdrom: true,
-      readOnly: true
-    }))
+    ...(options.disk ?? []).map(async disk => ({ diskId: await idOf(session, disks, disk) }))
   ])
   return {
     requestId: session.requestId(),
@@ -98,6 +93,7 @@ async function creation(session: Session, name: string, options: Create) {
       name,
       clusterId: await idOf(session, clusters, options.cluster),
       disks: attachments,
+      ...(await drives(session, options)),
       nics: (options.bridge ?? []).map(bridge => ({ bridge })),
       dependsOnVmIds: await neededIds(session, options),
       pinnedHostIds: await Promise.all((options.pin ?? []).map(host => idOf(session, hosts, host)))
@@ -129,10 +125,14 @@ function addChanging(noun: Command): void {
           firmware: 'firmware',
           ha: 'ha.enabled',
           haPriority: 'ha.priority',
-          needs: 'depends_on_vm_ids'
+          needs: 'depends_on_vm_ids',
+          cdrom: 'cd_drives',
+          cdDrive: 'cd_drives',
+          boot: 'boot_from_cd'
         })
         const dependsOnVmIds = await neededIds(session, options)
-        const vm = { ...wire(options), dependsOnVmIds, vmId: before.vmId, etag: before.etag }
+        const cds = await drives(session, options)
+        const vm = { ...wire(options), ...cds, dependsOnVmIds, vmId: before.vmId, etag: before.etag }
         const updated = await session.call(service.UpdateVm, {
           requestId: session.requestId(),
           vm,
@@ -192,7 +192,7 @@ function addChanging(noun: Command): void {
 }
 
 function withShape(command: Command): Command {
-  return command
+  return withDrives(command)
     .option('--description <TEXT>', 'free text')
     .option('--cpus <N>', 'virtual CPUs', integer(1, 512))
     .option('--memory <SIZE>', 'memory, for example 2G', parseSize)

@@ -207,11 +207,11 @@ function register({ clock }: JobWorld): Step<AdoptStorageDomain, Tx> {
       const now = clock.wall()
       for (const disk of disks) {
         if (diskOrNull(tx, disk.diskId)) continue
-        const { diskId: id, name, leaf, problem, volumes } = disk
+        const { diskId: id, name, leaf, problem, volumes, isIso = false } = disk
         const { capacity, format, allocation } = leaf
         insertDisk(tx, {
           ...{ id, name, storageDomainId, capacity, format, allocation, volumeId: leaf.volumeId, problem },
-          ...{ status: problem === '' ? 'ok' : 'illegal', created: now }
+          ...{ status: problem === '' ? 'ok' : 'illegal', created: now, content: isIso ? 'iso' : 'data' }
         })
         for (const volume of volumes) {
           insertVolume(tx, {

@@ -13,7 +13,7 @@ import { disk } from '../store/disks.js'
 import { hostsOfCluster, type Host } from '../store/hosts.js'
 import { policyOf } from '../store/policies.js'
 import { sql, type Reader } from '../store/query.js'
-import { pinnedHosts, vmDisks, vmNics, type Vm } from '../store/vms.js'
+import { pinnedHosts, vmImages, vmNics, type Vm } from '../store/vms.js'
 import type { Loads } from './world.js'
 
 /** A cluster as decisions look at it; one VM may count nowhere, because it looks for a host itself. */
@@ -142,7 +142,7 @@ const unpromised = (memory: Bytes, running: readonly VmLoad[]) =>
 
 /** What a VM asks of a host. */
 export function wantedVm(reader: Reader, loads: Loads, row: Vm): WantedVm {
-  const domains = vmDisks(reader, row.id).map(({ diskId }) => disk(reader, diskId).storageDomainId)
+  const domains = vmImages(reader, row.id).map(id => disk(reader, id).storageDomainId)
   if (row.leaseStorageDomainId !== null) domains.push(row.leaseStorageDomainId)
   const bridges = vmNics(reader, row.id).flatMap(({ bridge }) => (bridge === '' ? [] : [bridge]))
   return {

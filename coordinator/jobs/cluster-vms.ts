@@ -28,12 +28,12 @@ export function runningVmsOf(reader: Reader, loads: Loads, clusterId: string): R
   const domains = pairs(
     reader.all(
       sql
-        .selectFrom('vmDisk')
-        .innerJoin('vm', 'vm.id', 'vmDisk.vmId')
-        .innerJoin('disk', 'disk.id', 'vmDisk.diskId')
-        .select(['vmDisk.vmId', 'disk.storageDomainId as value'])
+        .selectFrom('vmImage')
+        .innerJoin('vm', 'vm.id', 'vmImage.vmId')
+        .innerJoin('disk', 'disk.id', 'vmImage.diskId')
+        .select(['vmImage.vmId', 'disk.storageDomainId as value'])
         .where('vm.clusterId', '=', clusterId)
-        .orderBy('vmDisk.ordinal')
+        .orderBy('vmImage.ordinal')
     )
   )
   const bridges = pairs(

@@ -4,6 +4,7 @@ import {
   type AddStorageDomain,
   type AdoptStorageDomain
 } from './add-storage-domain.js'
+import { changeCd, type ChangeCd } from './change-cd.js'
 import { changeDevice, type ChangeDevice } from './change-device.js'
 import { deleteDisk, resizeDisk, type DeleteDisk, type ResizeDisk } from './change-disk.js'
 import { copyDisk, createDisk, type CreateDisk } from './create-disk.js'
@@ -55,6 +56,7 @@ export type JobContexts = {
   'vm.pause': VmCommand
   'vm.resume': VmCommand
   'vm.migrate': MigrateVm
+  'vm.change_cd': ChangeCd
   'disk.create': CreateDisk
   'disk.copy': CreateDisk
   'disk.resize': ResizeDisk
@@ -95,6 +97,7 @@ export function kindsOf(world: JobWorld, evacuate: Evacuate, children: ChildJobs
     'vm.pause': pauseVm(world),
     'vm.resume': resumeVm(world),
     'vm.migrate': migrateVm(world),
+    'vm.change_cd': changeCd(world),
     'disk.create': createDisk(world),
     'disk.copy': copyDisk(world),
     'disk.resize': resizeDisk(world),

@@ -17,6 +17,8 @@ export type FoundDisk = {
   leaf: FoundVolume
   /** From the base up; a parent always comes before its children. */
   volumes: FoundVolume[]
+  /** For CD-ROM drives. Absent in jobs of earlier versions. */
+  isIso?: boolean
   /** Why it must not be used; empty when it may. */
   problem: string
 }
@@ -49,6 +51,7 @@ function diskOf(
     name: nameIn(leaf.description) || imageId.slice(0, 8),
     leaf: found(leaf, known),
     volumes: chain.map(volume => found(volume, known)),
+    isIso: leaf.iso,
     problem:
       leaves.length > 1
         ? 'it has several leaves'

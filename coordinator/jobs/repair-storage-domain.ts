@@ -40,9 +40,9 @@ export function repairStorageDomain({ hosts, store }: JobWorld): JobTable<Repair
 export function doctorScope(reader: Reader) {
   const running = reader.all(
     sql
-      .selectFrom('vmDisk')
-      .innerJoin('vm', 'vm.id', 'vmDisk.vmId')
-      .select('vmDisk.diskId as id')
+      .selectFrom('vmImage')
+      .innerJoin('vm', 'vm.id', 'vmImage.vmId')
+      .select('vmImage.diskId as id')
       .where('vm.status', 'not in', ['down', 'creating'])
   )
   const claimed = reader.all(
@@ -51,8 +51,8 @@ export function doctorScope(reader: Reader) {
   const claimedVms = reader.all(
     sql
       .selectFrom('claim')
-      .innerJoin('vmDisk', 'vmDisk.vmId', 'claim.objectId')
-      .select('vmDisk.diskId as id')
+      .innerJoin('vmImage', 'vmImage.vmId', 'claim.objectId')
+      .select('vmImage.diskId as id')
       .where('claim.objectType', '=', 'vm')
   )
   const busyIds = [...new Set([...running, ...claimed, ...claimedVms].map(({ id }) => id))]

@@ -27,6 +27,7 @@ const words: Record<string, string> = {
   'storage_domain.repair': 'repaired',
   'template.create': 'created',
   'template.delete': 'deleted',
+  'vm.change_cd': 'given another CD',
   'vm.create': 'created',
   'vm.delete': 'deleted',
   'vm.ensure_lease': 'given a lease',

@@ -9,7 +9,8 @@ import { disk as diskOf, insertDisk, insertVolume, type Disk } from '../store/di
 import { throwIfIdTaken, throwIfNameTaken } from '../store/names.js'
 import { bit, type Reader, type Tx } from '../store/query.js'
 import { template as templateOf, type Template } from '../store/templates.js'
-import { insertVm, insertVmDisk, insertVmNic, replacePinnedHosts } from '../store/vms.js'
+import { insertVm, insertVmDisk, insertVmNic, replaceCdDrives, replacePinnedHosts } from '../store/vms.js'
+import { mediaIn, mostCdDrives, readCdDrives, throwIfNoMedia } from './cd-drives.js'
 import { readDescription, readObjectName, readOwnId } from './cluster-fields.js'
 import { dependOn, readDependsOn } from './depend-on.js'
 import type { Workshop } from './ordered-job.js'
@@ -35,11 +36,23 @@ export function readCreateVm(fields: Fields) {
   const wanted = fields.message('vm', it => ({
     ...{ id: readOwnId(it, 'vmId'), name: readObjectName(it), description: readDescription(it) },
     ...{ clusterId: it.uuid('clusterId'), vcpus: readVcpus(it), memory: readMemory(it) },
-    ...{ firmware: readFirmware(it), cpuModel: readCpuModel(it), disks: readDisks(it), nics: readNics(it) },
+    ...{ firmware: readFirmware(it), cpuModel: readCpuModel(it), ...readDisksAndCds(it), nics: readNics(it) },
+    bootsFromCd: it.bool('bootFromCd'),
     ...{ pinnedHostIds: readPinnedHosts(it), ha: it.optionalMessage('ha', readHa) },
     dependsOn: readDependsOn(it)
   }))
   return { templateId, isClone, storageDomainId: fields.optionalUuid('storageDomainId'), ...wanted }
+}
+
+/** An attachment as CD is a drive too. */
+function readDisksAndCds(fields: Fields) {
+  const all = readDisks(fields)
+  const asCds = all.flatMap(({ diskId, isCdrom }) => (isCdrom ? [diskId] : []))
+  const cdDrives = [...readCdDrives(fields), ...asCds]
+  if (cdDrives.length > mostCdDrives) {
+    fields.refuse('cdDrives', `must be at most ${mostCdDrives}, with disks that are attached as CDs`, null)
+  }
+  return { disks: all.filter(({ isCdrom }) => !isCdrom), cdDrives }
 }
 
 export type WantedVm = ReturnType<typeof readCreateVm>
@@ -61,6 +74,7 @@ export function orderCreateVm(
   for (const hostId of wanted.pinnedHostIds) hostOfCluster(tx, hostId, clusterId)
   const template = wanted.templateId === null ? null : usableTemplate(tx, wanted.templateId)
   const attached = wanted.disks.map(attachment => attachableDisk(tx, attachment))
+  throwIfNoMedia(tx, wanted.cdDrives, 'vm.cd_drives')
   const volumes = (template?.diskIds ?? []).map(id =>
     volumeFrom(tx, diskOf(tx, id), { ...wanted, newId: clock.newId })
   )
@@ -71,6 +85,7 @@ export function orderCreateVm(
   const now = clock.wall()
   insertVm(tx, {
     ...{ id: vmId, name, description, clusterId, cpuModel, leaseStorageDomainId },
+    bootsFromCd: bit(wanted.bootsFromCd),
     ...{ templateId: template?.id ?? null, vcpus: wanted.vcpus || template?.vcpus || 1 },
     memoryBytes: wanted.memory ?? (template?.memoryBytes || standardMemory),
     firmware: wanted.firmware ?? template?.firmware ?? 'bios',
@@ -80,9 +95,14 @@ export function orderCreateVm(
   })
   for (const volume of volumes) insertNewDisk(tx, `${name}-disk`, volume, now)
   const own = volumes.map(({ diskId }) => {
-    return { diskId, bus: 'virtio' as const, isReadOnly: false, isCdrom: false }
+    return { diskId, bus: 'virtio' as const, isReadOnly: false, isShared: false }
   })
-  attach(tx, vmId, [...own, ...wanted.disks], wanted.nics, clock.random)
+  const given = wanted.disks.map((each, index) => ({
+    ...each,
+    isShared: attached[index]?.isShareable ?? false
+  }))
+  attach(tx, vmId, [...own, ...given], wanted.nics, clock.random)
+  replaceCdDrives(tx, vmId, wanted.cdDrives)
   replacePinnedHosts(tx, vmId, wanted.pinnedHostIds)
   dependOn(tx, vmId, wanted.dependsOn)
 
@@ -95,6 +115,7 @@ export function orderCreateVm(
     ...[...volumes.map(({ diskId }) => diskId), ...attached.map(({ id }) => id)].map(
       id => ({ type: 'disk', id, mode: 'change' }) as const
     ),
+    ...mediaIn(wanted.cdDrives),
     ...[...domains].map(id => ({ type: 'storageDomain', id, mode: 'read' }) as const)
   ]
   const objects = { vm: vmId, cluster: clusterId, ...(template && { template: template.id }) }
@@ -149,10 +170,16 @@ function volumeFrom(
 }
 
 /** The rows of a disk that is about to be made. */
-export function insertNewDisk(tx: Tx, name: string, volume: NewVolume, now: number): void {
+export function insertNewDisk(
+  tx: Tx,
+  name: string,
+  volume: NewVolume,
+  now: number,
+  content: Disk['content'] = 'data'
+): void {
   const { diskId, volumeId, storageDomainId, capacity, format, allocation, source, isTemplate } = volume
   const kind = { capacity, format, allocation, created: now }
-  insertDisk(tx, { ...kind, id: diskId, name, storageDomainId, volumeId, status: 'creating' })
+  insertDisk(tx, { ...kind, id: diskId, name, storageDomainId, volumeId, status: 'creating', content })
   insertVolume(tx, {
     ...kind,
     id: volumeId,
@@ -176,15 +203,16 @@ function leaseDomain(ha: WantedHa | null, disks: ReadonlyArray<{ storageDomainId
 function attach(
   tx: Tx,
   vmId: string,
-  disks: WantedVm['disks'],
+  disks: ReadonlyArray<Omit<WantedVm['disks'][number], 'isCdrom'> & { isShared: boolean }>,
   nics: WantedVm['nics'],
   random: () => number
 ): void {
   const slots = slotsFor([], disks, nics.length)
-  for (const [ordinal, { diskId, bus, isReadOnly, isCdrom }] of disks.entries()) {
+  for (const [ordinal, { diskId, bus, isReadOnly, isShared }] of disks.entries()) {
     const slot = slots.disks[ordinal] ?? 0
     insertVmDisk(tx, {
-      ...{ vmId, diskId, ordinal, bus, slot, isReadOnly: bit(isReadOnly), isCdrom: bit(isCdrom) }
+      ...{ vmId, diskId, ordinal, bus, slot, isCdrom: 0 },
+      ...{ isReadOnly: bit(isReadOnly), isShared: bit(isShared) }
     })
   }
   for (const [ordinal, mac] of macsFor(tx, nics, vmId, random).entries()) {

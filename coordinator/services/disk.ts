@@ -8,14 +8,14 @@ import { storageHost } from '../jobs/placement.js'
 import { numberOf } from '../jobs/storage-host.js'
 import type { NewVolume } from '../jobs/volumes.js'
 import type { Claim } from '../store/claims.js'
-import { childrenOf, disk as diskOf, updateDisk, volumesOf, type Disk } from '../store/disks.js'
+import { childrenOf, disk as diskOf, diskFrom, updateDisk, volumesOf, type Disk } from '../store/disks.js'
 import { throwIfStaleEtag } from '../store/etag.js'
 import { host } from '../store/hosts.js'
 import { job } from '../store/jobs.js'
 import { resolveId } from '../store/names.js'
 import { sql, type Reader, type Tx } from '../store/query.js'
 import { snapshotsOf } from '../store/snapshots.js'
-import { vmOrNull } from '../store/vms.js'
+import { vmsOfDisk } from '../store/vms.js'
 import { measured, splitUpload, type ImportOpening } from '../upload-relay.js'
 import { readEtag } from './cluster-fields.js'
 import { insertNewDisk } from './create-vm.js'
@@ -48,6 +48,7 @@ const spec: ListSpec = {
   filters: {
     name: { column: 'name', kind: 'text' },
     status: { column: 'status', kind: 'enum', values: ['creating', 'ok', 'illegal', 'removing'] },
+    content: { column: 'content', kind: 'enum', values: ['data', 'iso'] },
     storage_domain_id: { column: 'storageDomainId', kind: 'id' },
     vm_id: { column: 'vmId', kind: 'id' },
     template_id: { column: 'templateId', kind: 'id' }
@@ -111,7 +112,7 @@ export function diskService(
       method: async request => {
         const query = sql.selectFrom('diskView').selectAll()
         const { rows, nextPageToken } = lists.page(store.read, query, request, spec)
-        return { disks: rows.map(diskMessage), nextPageToken }
+        return { disks: rows.map(row => diskMessage(diskFrom(row))), nextPageToken }
       }
     }),
     updateDisk: unary({
@@ -256,8 +257,9 @@ function idleDisk(reader: Reader, id: string, what: string): Disk {
   if (what === 'be resized' && disk.templateId !== '') {
     throw new Fault('WRONG_STATE', `disk ${disk.name} belongs to a template and never changes`)
   }
-  const vm = disk.vmId === '' ? null : vmOrNull(reader, disk.vmId)
-  if (vm && vm.status !== 'down') {
+  const vm = vmsOfDisk(reader, id).find(({ status }) => status !== 'down')
+  // Who runs with an ISO image reads it only.
+  if (vm && !(disk.content === 'iso' && what === 'be copied')) {
     throw new Fault('WRONG_STATE', `VM ${vm.name} is ${vm.status}; it must be down for its disk to ${what}`, {
       facts: { vm: vm.id }
     })
@@ -269,7 +271,12 @@ function idleDisk(reader: Reader, id: string, what: string): Disk {
 function deletableDisk(reader: Reader, id: string): Disk {
   const disk = diskOf(reader, id)
   if (disk.templateId !== '') throw new Fault('WRONG_STATE', `disk ${disk.name} belongs to a template`)
-  const vm = disk.vmId === '' ? null : vmOrNull(reader, disk.vmId)
+  const [vm] = vmsOfDisk(reader, id)
+  if (vm && disk.content === 'iso') {
+    throw new Fault('WRONG_STATE', `ISO image ${disk.name} is in a drive of VM ${vm.name}: eject it first`, {
+      facts: { vm: vm.id }
+    })
+  }
   if (vm) {
     const snapshots = snapshotsOf(reader, vm.id).length > 0 ? ' and its snapshots' : ''
     throw new Fault(
@@ -349,7 +356,7 @@ async function importDisk(
     const wanted = { storageDomainId, capacity: bytes(2 ** 20), format, allocation }
     const volume = newVolume(clock.newId, clock.newId(), name, wanted)
     const { diskId, volumeId, description } = volume
-    insertNewDisk(tx, name, volume, clock.wall())
+    insertNewDisk(tx, name, volume, clock.wall(), sourceFormat === 'iso' ? 'iso' : 'data')
     enlistDisk(tx, diskId, who.actor, clock.wall())
     return jobs.create(tx, 'disk.import', {
       context: {

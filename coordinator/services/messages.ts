@@ -8,7 +8,7 @@ import type { Snapshot } from '../store/snapshots.js'
 import type { HostView, StorageDomain } from '../store/storage-domains.js'
 import type { Template } from '../store/templates.js'
 import type { Vm, VmDisk, VmNic } from '../store/vms.js'
-import { vmDisks, vmNics, pinnedHosts } from '../store/vms.js'
+import { vmCdDrives, vmDisks, vmNics, pinnedHosts } from '../store/vms.js'
 import { neededOf } from '../store/dependencies.js'
 import { holdersOf } from '../store/claims.js'
 import { hostViews } from '../store/storage-domains.js'
@@ -109,13 +109,17 @@ export function vmMessage(reader: Reader, vm: Vm, statsOf: VmStatsOf) {
     created: wireTime(vm.created),
     cpuModel: vm.cpuModel,
     machineType: vm.machineType,
-    external: vm.isExternal
+    external: vm.isExternal,
+    cdDrives: vmCdDrives(reader, vm.id).map(({ number, diskId }) => {
+      return { diskId: diskId ?? '', trayOpen: vm.openTrays.includes(number) }
+    }),
+    bootFromCd: vm.bootsFromCd
   }
 }
 
-const attachmentMessage = ({ diskId, bus, isReadOnly, slot, isCdrom, profileId }: VmDisk) => {
+const attachmentMessage = ({ diskId, bus, isReadOnly, slot, profileId }: VmDisk) => {
   const profile = { profileId: profileId ?? '' }
-  return { diskId, bus: wireBus(bus), readOnly: isReadOnly, slot, cdrom: isCdrom, ...profile }
+  return { diskId, bus: wireBus(bus), readOnly: isReadOnly, slot, cdrom: false, ...profile }
 }
 const nicMessage = ({ mac, bridge, slot, profileId }: VmNic) => ({
   ...{ mac, bridge, slot },
@@ -137,7 +141,8 @@ export const diskMessage = (disk: Disk) => ({
   volumeId: disk.volumeId,
   chainLength: disk.chainLength,
   etag: etagOf(disk),
-  created: wireTime(disk.created)
+  created: wireTime(disk.created),
+  content: enumOf('DISK_CONTENT', disk.content)
 })
 
 export const templateMessage = (template: Template) => ({

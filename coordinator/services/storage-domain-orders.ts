@@ -53,8 +53,8 @@ export const runningUsers = (reader: Reader, storageDomainId: string) =>
   reader.all(
     sql
       .selectFrom('vm')
-      .leftJoin('vmDisk', 'vmDisk.vmId', 'vm.id')
-      .leftJoin('disk', 'disk.id', 'vmDisk.diskId')
+      .leftJoin('vmImage', 'vmImage.vmId', 'vm.id')
+      .leftJoin('disk', 'disk.id', 'vmImage.diskId')
       .select(['vm.id', 'vm.name'])
       .where('vm.status', 'not in', ['down', 'creating'])
       .where(eb =>

@@ -10,6 +10,7 @@ import {
   insertVmDisk,
   leaseOf,
   noteVm,
+  replaceCdDrives,
   replacePinnedHosts,
   replaceVmNics,
   updateVm,
@@ -17,6 +18,7 @@ import {
   vmNics,
   type Vm
 } from '../store/vms.js'
+import { addCd, readCdDrives, removeCd, throwIfNoMedia } from './cd-drives.js'
 import { readDescription, readEtag, readObjectName } from './cluster-fields.js'
 import { dependOn, readDependsOn } from './depend-on.js'
 import type { Workshop } from './ordered-job.js'
@@ -57,7 +59,9 @@ const maskPaths = [
   'ha.lease_storage_domain_id',
   'nics',
   'pinned_host_ids',
-  'depends_on_vm_ids'
+  'depends_on_vm_ids',
+  'cd_drives',
+  'boot_from_cd'
 ] as const
 type MaskPath = (typeof maskPaths)[number]
 
@@ -83,6 +87,8 @@ export function readUpdateVm(fields: Fields) {
     ...(has('cpu_model') && { cpuModel: readCpuModel(it) }),
     ...(has('nics') && { nics: readNics(it) }),
     ...(has('pinned_host_ids') && { pinnedHostIds: readPinnedHosts(it) }),
+    ...(has('cd_drives') && { cdDrives: readCdDrives(it) }),
+    ...(has('boot_from_cd') && { bootsFromCd: it.bool('bootFromCd') }),
     ...(has('depends_on_vm_ids') && { dependsOn: readDependsOn(it) }),
     ...(hasHa && { ha: it.message('ha', readHa) })
   }))
@@ -100,15 +106,18 @@ export function changeVm(workshop: Workshop, tx: Tx, change: VmChange, actor: st
     throwIfClaimed(tx, { type: 'vm', id, mode: 'change' })
   }
   if (change.name !== undefined) throwIfNameTaken(tx, 'vm', change.name, id)
-  const { name, description, vcpus, memory, firmware, cpuModel } = change
+  const { name, description, vcpus, memory, firmware, cpuModel, cdDrives, bootsFromCd } = change
+  if (cdDrives) throwIfNoMedia(tx, cdDrives, 'vm.cd_drives')
   updateVm(tx, id, {
     ...(name !== undefined && { name }),
     ...(description !== undefined && { description }),
     ...(vcpus !== undefined && { vcpus }),
     ...(memory != null && { memoryBytes: memory }),
     ...(firmware !== undefined && { firmware }),
-    ...(cpuModel !== undefined && { cpuModel })
+    ...(cpuModel !== undefined && { cpuModel }),
+    ...(bootsFromCd !== undefined && { bootsFromCd: bit(bootsFromCd) })
   })
+  if (cdDrives) replaceCdDrives(tx, id, cdDrives)
   if (change.nics) changeNics(tx, vm, change.nics, workshop.mutations.clock.random)
   if (change.pinnedHostIds) {
     for (const hostId of change.pinnedHostIds) hostOfCluster(tx, hostId, vm.clusterId)
@@ -182,11 +191,15 @@ export function attachDisk(tx: Tx, vmId: string, attachment: DiskAttachment): vo
   const { diskId, bus, isReadOnly, isCdrom } = attachment
   throwIfClaimed(tx, { type: 'vm', id: vmId, mode: 'change' })
   throwIfClaimed(tx, { type: 'disk', id: diskId, mode: isReadOnly ? 'read' : 'change' })
+  if (isCdrom) {
+    addCd(tx, vmId, diskId)
+    return updateVm(tx, vmId, {})
+  }
   const before = vmDisks(tx, vmId)
   if (before.some(disk => disk.diskId === diskId)) {
     throw new Fault('ALREADY_EXISTS', `the disk is attached to VM ${vm.name} already`)
   }
-  attachableDisk(tx, attachment)
+  const { isShareable } = attachableDisk(tx, attachment)
   if (before.length >= mostDisks) {
     throw new Fault('INVALID_REQUEST', `a VM has at most ${mostDisks} disks`, {
       violations: [{ field: 'attachment', description: `must not be more than the ${mostDisks}th` }]
@@ -195,9 +208,9 @@ export function attachDisk(tx: Tx, vmId: string, attachment: DiskAttachment): vo
   const [slot = 0] = slotsFor(takenSlots(tx, vmId), [attachment], 0).disks
   const ordinal = Math.max(-1, ...before.map(disk => disk.ordinal)) + 1
   insertVmDisk(tx, {
-    ...{ vmId, diskId, ordinal, bus, slot },
+    ...{ vmId, diskId, ordinal, bus, slot, isCdrom: 0 },
     isReadOnly: bit(isReadOnly),
-    isCdrom: bit(isCdrom)
+    isShared: bit(isShareable)
   })
   updateVm(tx, vmId, {})
 }
@@ -208,7 +221,7 @@ export function detachDisk(tx: Tx, vmId: string, diskId: string, hasSnapshot: bo
   if (hasSnapshot) {
     throw new Fault('WRONG_STATE', `snapshots of VM ${vm.name} have the disk: remove them first`)
   }
-  if (deleteVmDisk(tx, vmId, diskId) === 0) {
+  if (deleteVmDisk(tx, vmId, diskId) === 0 && !removeCd(tx, vmId, diskId)) {
     throw new Fault('NOT_FOUND', `no disk ${diskId} is attached to VM ${vm.name}`, {
       facts: { disk: diskId }
     })

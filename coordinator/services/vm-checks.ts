@@ -72,6 +72,9 @@ export function attachableDisk(reader: Reader, { diskId, isReadOnly }: DiskAttac
   const disk = diskOf(reader, diskId)
   if (disk.status !== 'ok') throw new Fault('WRONG_STATE', `disk ${disk.name} is ${disk.status}`)
   if (disk.templateId !== '') throw new Fault('WRONG_STATE', `disk ${disk.name} belongs to a template`)
+  if (disk.content === 'iso') {
+    throw new Fault('WRONG_STATE', `disk ${disk.name} is an ISO image: put it into a CD-ROM drive instead`)
+  }
   if (disk.vmId !== '' && !isReadOnly) {
     throw new Fault('WRONG_STATE', `disk ${disk.name} is attached to VM ${disk.vmId}`, {
       facts: { vm: disk.vmId }

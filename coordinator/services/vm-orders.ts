@@ -9,7 +9,8 @@ import { dependentsOf } from '../store/dependencies.js'
 import { disk as diskOf } from '../store/disks.js'
 import type { Reader, Tx } from '../store/query.js'
 import { snapshotsOf } from '../store/snapshots.js'
-import { noteVm, vmDisks, type Vm } from '../store/vms.js'
+import { noteVm, vmDisks, vmImages, type Vm } from '../store/vms.js'
+import { onMedia } from './cd-drives.js'
 import type { Workshop } from './ordered-job.js'
 import { chargeStart } from './quota-check.js'
 import { downVm, hostOfCluster, ownVm, runningVm } from './vm-checks.js'
@@ -19,10 +20,12 @@ import { downVm, hostOfCluster, ownVm, runningVm } from './vm-checks.js'
 export type Who = { actor: string; requestId: string }
 
 const onVm = (id: string): Claim => ({ type: 'vm', id, mode: 'change' })
-const onDisks = (reader: Reader, vmId: string): Claim[] =>
-  vmDisks(reader, vmId).map(({ diskId: id, isReadOnly }) => {
-    return { type: 'disk', id, mode: isReadOnly ? 'read' : 'change' }
-  })
+const onDisks = (reader: Reader, vmId: string): Claim[] => [
+  ...vmDisks(reader, vmId).map(({ diskId: id, isReadOnly, isShared }): Claim => {
+    return { type: 'disk', id, mode: isReadOnly || isShared ? 'read' : 'change' }
+  }),
+  ...onMedia(reader, vmId)
+]
 
 /** A VM that is neither down nor known to run belongs to a silent host: nothing is begun with it. */
 function throwIfUnknown({ id, name, status }: Vm): void {
@@ -45,7 +48,7 @@ export function checkStart(reader: Reader, loads: Loads, { vmId, hostId }: Wante
   const vm = ownVm(reader, vmId)
   throwIfUnknown(vm)
   if (hostId !== null) hostOfCluster(reader, hostId, vm.clusterId)
-  for (const { diskId } of vmDisks(reader, vmId)) {
+  for (const diskId of vmImages(reader, vmId)) {
     const { name, status } = diskOf(reader, diskId)
     if (status !== 'ok')
       throw new Fault('WRONG_STATE', `disk ${name} is ${status}`, { facts: { disk: diskId } })

@@ -16,6 +16,7 @@ import { snapshotsOf } from '../store/snapshots.js'
 import { vm as vmRow, vmsFrom } from '../store/vms.js'
 import { enumOf, wireFailure, wireTime } from '../wire.js'
 import { orderCreateVm, readCreateVm } from './create-vm.js'
+import { orderChangeCd, readChangeCd } from './cd-drives.js'
 import type { Lists, ListSpec } from './list.js'
 import { decisionMessage, vmMessage, type VmStatsOf } from './messages.js'
 import { actorOf } from './mutation.js'
@@ -194,6 +195,13 @@ export function vmService(options: VmServiceOptions): Handlers<VmServiceDefiniti
         })
         return message(vmId)
       }
+    }),
+    changeCd: unary({
+      check: fields => asked(fields, readChangeCd(fields)),
+      method: async (request, context) =>
+        orderedJob(workshop, 'ChangeCd', request, context, (tx, who) =>
+          orderChangeCd(workshop, tx, request.content, who)
+        )
     }),
     createConsoleTicket: unary({
       check: fields =>

@@ -10,6 +10,7 @@ const watched = {
   templateDisk: ['template', 'templateId'],
   vm: ['vm', 'id'],
   vmDisk: ['vm', 'vmId'],
+  vmCdDrive: ['vm', 'vmId'],
   vmNic: ['vm', 'vmId'],
   vmPinnedHost: ['vm', 'vmId'],
   vmDependency: ['vm', 'vmId'],

@@ -4,11 +4,18 @@ import { sql, type Reader, type Tx } from './query.js'
 import type { DiskTable, DiskViewTable, VolumeTable } from './tables.js'
 
 /** A disk with the VM or template it belongs to (empty: none), and the length of its chain. */
-export type Disk = Selectable<DiskViewTable>
+export type Disk = Omit<Selectable<DiskViewTable>, 'isShareable'> & { isShareable: boolean }
 export type Volume = Omit<Selectable<VolumeTable>, 'isShared'> & { isShared: boolean }
 
-export const diskOrNull = (reader: Reader, id: string): Disk | null =>
-  reader.first(sql.selectFrom('diskView').selectAll().where('id', '=', id))
+/** A row of the view, for lists. */
+export const diskFrom = ({ isShareable, ...row }: Selectable<DiskViewTable>): Disk => {
+  return { ...row, isShareable: isShareable === 1 }
+}
+
+export function diskOrNull(reader: Reader, id: string): Disk | null {
+  const found = reader.first(sql.selectFrom('diskView').selectAll().where('id', '=', id))
+  return found && diskFrom(found)
+}
 
 export function disk(reader: Reader, id: string): Disk {
   const found = diskOrNull(reader, id)
@@ -17,7 +24,9 @@ export function disk(reader: Reader, id: string): Disk {
 }
 
 export const disksOfStorageDomain = (reader: Reader, storageDomainId: string): Disk[] =>
-  reader.all(sql.selectFrom('diskView').selectAll().where('storageDomainId', '=', storageDomainId))
+  reader
+    .all(sql.selectFrom('diskView').selectAll().where('storageDomainId', '=', storageDomainId))
+    .map(diskFrom)
 
 export function insertDisk(tx: Tx, row: Insertable<DiskTable>): void {
   tx.run(sql.insertInto('disk').values(row))

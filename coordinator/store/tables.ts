@@ -150,6 +150,7 @@ export type StorageDomainHostTable = {
 
 export type DiskStatus = 'creating' | 'ok' | 'illegal' | 'removing'
 export type DiskFormat = 'raw' | 'qcow2'
+export type DiskContent = 'data' | 'iso'
 export type Allocation = 'thin' | 'preallocated'
 
 export type DiskTable = {
@@ -164,6 +165,9 @@ export type DiskTable = {
   problem: Generated<string>
   /** Its leaf. */
   volumeId: string
+  content: Generated<DiskContent>
+  /** Several VMs may write it at once. */
+  isShareable: Generated<Bit>
   version: Generated<number>
   created: number
 }
@@ -232,6 +236,8 @@ export type VmTable = {
   vcpus: number
   memoryBytes: number
   firmware: Firmware
+  /** Whether CD-ROM drives are tried before disks. */
+  bootsFromCd: Generated<Bit>
   isHa: Bit
   priority: number
   leaseStorageDomainId: string | null
@@ -259,6 +265,8 @@ export type VmTable = {
   guestJson: string | null
   migrationJson: string | null
   vncSocket: Generated<string>
+  /** Numbers of its CD-ROM drives whose tray is open. */
+  openTraysJson: Generated<string>
   /** The start that was last observed: what else is here is about that one. */
   observedGeneration: Generated<number>
   started: number | null
@@ -275,9 +283,18 @@ export type VmDiskTable = {
   bus: DiskBus
   slot: number
   isReadOnly: Bit
+  /** Always 0: CDs have a table of their own. */
   isCdrom: Bit
+  /** A copy of the disk's isShareable, for the index that keeps a second writer out. */
+  isShared: Generated<Bit>
   profileId: Generated<string | null>
 }
+
+/** A CD-ROM drive; empty without a disk. */
+export type VmCdDriveTable = { vmId: string; number: number; diskId: string | null }
+
+/** Every disk that a VM uses, as disk or as CD. */
+export type VmImageTable = { vmId: Computed<string>; diskId: Computed<string>; ordinal: Computed<number> }
 
 export type VmNicTable = {
   vmId: string
@@ -528,6 +545,8 @@ export type Tables = {
   templateDisk: TemplateDiskTable
   vm: VmTable
   vmDisk: VmDiskTable
+  vmCdDrive: VmCdDriveTable
+  vmImage: VmImageTable
   vmNic: VmNicTable
   vmPinnedHost: VmPinnedHostTable
   vmDependency: VmDependencyTable

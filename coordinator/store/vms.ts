@@ -4,11 +4,19 @@ import type { Failure__Output } from '../../proto/generated/types/drover/common/
 import type { GuestReport__Output } from '../../proto/generated/types/drover/common/v1/GuestReport.js'
 import { notFound } from './names.js'
 import { parsedOrNull, sql, type Reader, type Tx } from './query.js'
-import type { LeaseTable, VmDiskTable, VmNicTable, VmTable } from './tables.js'
+import type { LeaseTable, VmCdDriveTable, VmDiskTable, VmNicTable, VmTable } from './tables.js'
 
 type Row = Selectable<VmTable>
 type Raw =
-  'isHa' | 'wantedRunning' | 'isExternal' | 'restartsJson' | 'failureJson' | 'guestJson' | 'migrationJson'
+  | 'isHa'
+  | 'wantedRunning'
+  | 'isExternal'
+  | 'bootsFromCd'
+  | 'openTraysJson'
+  | 'restartsJson'
+  | 'failureJson'
+  | 'guestJson'
+  | 'migrationJson'
 
 /** A VM without its disks and nics: what is wanted of it, and what its host last said. */
 export type Vm = Omit<Row, Raw> & {
@@ -16,6 +24,9 @@ export type Vm = Omit<Row, Raw> & {
   wantedRunning: boolean
   /** A libvirt domain that is not ours: shown, never touched. */
   isExternal: boolean
+  bootsFromCd: boolean
+  /** Numbers of its CD-ROM drives. */
+  openTrays: number[]
   /** What the HA loop remembers of its restarts; its own form. */
   restarts: object | null
   failure: Failure__Output | null
@@ -23,21 +34,25 @@ export type Vm = Omit<Row, Raw> & {
   migration: MigrationProgress__Output | null
 }
 
-export type VmDisk = Omit<Selectable<VmDiskTable>, 'isReadOnly' | 'isCdrom'> & {
+export type VmDisk = Omit<Selectable<VmDiskTable>, 'isReadOnly' | 'isCdrom' | 'isShared'> & {
   isReadOnly: boolean
-  isCdrom: boolean
+  /** Other VMs may write it too. */
+  isShared: boolean
 }
+export type VmCdDrive = VmCdDriveTable
 export type VmNic = Selectable<VmNicTable>
 export type Lease = Selectable<LeaseTable>
 
 function vmOf(row: Row): Vm {
-  const { isHa, wantedRunning, isExternal, restartsJson, failureJson, guestJson, migrationJson, ...rest } =
-    row
+  const { isHa, wantedRunning, isExternal, bootsFromCd, openTraysJson, ...others } = row
+  const { restartsJson, failureJson, guestJson, migrationJson, ...rest } = others
   return {
     ...rest,
     isHa: isHa === 1,
     wantedRunning: wantedRunning === 1,
     isExternal: isExternal === 1,
+    bootsFromCd: bootsFromCd === 1,
+    openTrays: JSON.parse(openTraysJson) as number[],
     restarts: parsedOrNull(restartsJson),
     failure: parsedOrNull(failureJson),
     guest: parsedOrNull(guestJson),
@@ -108,8 +123,8 @@ export function deleteVmRow(tx: Tx, id: string): void {
 export const vmDisks = (reader: Reader, vmId: string): VmDisk[] =>
   reader
     .all(sql.selectFrom('vmDisk').selectAll().where('vmId', '=', vmId).orderBy('ordinal'))
-    .map(({ isReadOnly, isCdrom, ...row }) => {
-      return { ...row, isReadOnly: isReadOnly === 1, isCdrom: isCdrom === 1 }
+    .map(({ isReadOnly, isCdrom: _, isShared, ...row }) => {
+      return { ...row, isReadOnly: isReadOnly === 1, isShared: isShared === 1 }
     })
 
 export function insertVmDisk(tx: Tx, row: Insertable<VmDiskTable>): void {
@@ -119,6 +134,42 @@ export function insertVmDisk(tx: Tx, row: Insertable<VmDiskTable>): void {
 export function deleteVmDisk(tx: Tx, vmId: string, diskId: string): number {
   return tx.run(sql.deleteFrom('vmDisk').where('vmId', '=', vmId).where('diskId', '=', diskId))
 }
+
+export const vmCdDrives = (reader: Reader, vmId: string): VmCdDrive[] =>
+  reader.all(sql.selectFrom('vmCdDrive').selectAll().where('vmId', '=', vmId).orderBy('number'))
+
+export function putCdDrive(tx: Tx, row: VmCdDrive): void {
+  tx.run(
+    sql
+      .insertInto('vmCdDrive')
+      .values(row)
+      .onConflict(conflict => conflict.columns(['vmId', 'number']).doUpdateSet({ diskId: row.diskId }))
+  )
+}
+
+/** All of them, numbered by their order; null is an empty one. */
+export function replaceCdDrives(tx: Tx, vmId: string, diskIds: ReadonlyArray<string | null>): void {
+  tx.run(sql.deleteFrom('vmCdDrive').where('vmId', '=', vmId))
+  for (const [index, diskId] of diskIds.entries()) putCdDrive(tx, { vmId, number: index + 1, diskId })
+}
+
+/** Every disk that a VM uses, CDs too, in boot order. */
+export const vmImages = (reader: Reader, vmId: string): string[] =>
+  reader
+    .all(sql.selectFrom('vmImage').select('diskId').where('vmId', '=', vmId).orderBy('ordinal'))
+    .map(({ diskId }) => diskId)
+
+/** The VMs that use a disk, whichever way. */
+export const vmsOfDisk = (reader: Reader, diskId: string): Vm[] =>
+  reader
+    .all(
+      sql
+        .selectFrom('vm')
+        .selectAll()
+        .where('id', 'in', sql.selectFrom('vmImage').select('vmId').where('diskId', '=', diskId))
+        .orderBy('name')
+    )
+    .map(vmOf)
 
 export const vmNics = (reader: Reader, vmId: string): VmNic[] =>
   reader.all(sql.selectFrom('vmNic').selectAll().where('vmId', '=', vmId).orderBy('ordinal'))

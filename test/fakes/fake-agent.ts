@@ -321,7 +321,8 @@ export class FakeAgent {
         'resetVm',
         'pauseVm',
         'resumeVm',
-        'destroyVm'
+        'destroyVm',
+        'changeCd'
       ]),
       getVm: plain(({ vmId }) => {
         const vm = this.vms.get(vmId)

@@ -21,7 +21,15 @@ export type FakeStorageDomain = {
   /** Of a block storage domain. */
   devices?: Set<string>
 }
-export type FakeVm = { vmId: string; generation: number; status: string; exitReason: string; spec: Message }
+export type FakeVm = {
+  vmId: string
+  generation: number
+  status: string
+  exitReason: string
+  spec: Message
+  /** Images in its CD-ROM drives, by their numbers, where somebody changed them. */
+  cds?: Record<string, string>
+}
 export type FakeHost = {
   isSilent: boolean
   vms: Map<string, FakeVm>
@@ -346,6 +354,13 @@ export class FakeWorld {
     ResumeVm: (_, { vmId }, hostId) => {
       this.vm(hostId, String(vmId))
       this.setVm(hostId, String(vmId), 'up')
+    },
+    ChangeCd: (_, { vmId, drive, medium }, hostId) => {
+      const vm = this.vm(hostId, String(vmId))
+      const imageId = String((medium as Message | null)?.['imageId'] ?? '')
+      this.#did('change CD', vmId, drive, imageId)
+      vm.cds = { ...vm.cds, [String(drive)]: imageId }
+      if (imageId === '') delete vm.cds[String(drive)]
     },
     PrepareIncoming: (host, { spec }) => {
       host.incoming.add(String((spec as Message)['vmId']))

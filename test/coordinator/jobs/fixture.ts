@@ -163,15 +163,26 @@ function dumpOf(store: Store, world: FakeWorld): string {
   for (const [id, { vms, active, connected, incoming, upgrades }] of world.hosts) {
     const sets = [active, connected, incoming].map(all => [...all].toSorted().join(','))
     lines.push(`host ${id} ${sets.join(' | ')} ${upgrades.join(',')}`)
-    for (const { vmId, status } of vms.values())
-      if (status !== 'down') lines.push(`running ${vmId} ${id} ${status}`)
+    for (const { vmId, status, cds } of vms.values())
+      if (status !== 'down') lines.push(`running ${vmId} ${id} ${status} ${JSON.stringify(cds ?? {})}`)
   }
   return lines.toSorted().join('\n')
 }
 
 const tables = [
   ...['cluster', 'host', 'storageDomain', 'storageDomainHost', 'disk', 'volume', 'template', 'templateDisk'],
-  ...['vm', 'vmDisk', 'vmNic', 'vmPinnedHost', 'lease', 'claim', 'pending', 'snapshot', 'snapshotDisk']
+  ...[
+    'vm',
+    'vmDisk',
+    'vmCdDrive',
+    'vmNic',
+    'vmPinnedHost',
+    'lease',
+    'claim',
+    'pending',
+    'snapshot',
+    'snapshotDisk'
+  ]
 ] as const
 
 const allRows = (store: Store) =>

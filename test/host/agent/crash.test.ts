@@ -38,6 +38,28 @@ for (const point of crashPoints.start) {
   })
 }
 
+for (const point of crashPoints.cd) {
+  t.test(`a change of a CD whose agent died at "${point}" ends with the new one in the drive`, async t => {
+    await restartedToDieAt(`vm.cd.${point}`)
+    const { storageDomainId, imageId, volumeId } = disk
+    const spec = diskless(randomUUID(), { cdDrives: [{}] })
+    await world.client.task('vm', 'StartVm', { vmGeneration: '1', spec })
+    const medium = { storageDomainId, imageId, volumeId }
+    const request = { requestId: randomUUID(), vmId: spec.vmId, vmGeneration: '1', medium }
+    const asked = world.client.task('vm', 'ChangeCd', request).catch(() => null)
+    await world.agentEnds()
+    await asked
+    await world.startAgent()
+
+    t.equal((await world.client.task('vm', 'ChangeCd', request))['state'], 'TASK_STATE_SUCCEEDED')
+    t.match((await world.vm(spec.vmId))?.['spec'], { cdDrives: [{ medium }] })
+    const eject = { vmId: spec.vmId, vmGeneration: '1' }
+    t.equal((await world.client.task('vm', 'ChangeCd', eject))['state'], 'TASK_STATE_SUCCEEDED')
+    t.match((await world.vm(spec.vmId))?.['spec'], { cdDrives: [{ medium: null }] })
+    await world.client.task('vm', 'DestroyVm', { vmId: spec.vmId })
+  })
+}
+
 for (const point of crashPoints.destroy) {
   t.test(`a destroy whose agent died at "${point}" ends with nothing left`, async t => {
     await restartedToDieAt(`vm.destroy.${point}`)

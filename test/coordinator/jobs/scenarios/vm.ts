@@ -1,5 +1,6 @@
 import { startContext } from '../../../../coordinator/jobs/start-steps.js'
-import { noteVm } from '../../../../coordinator/store/vms.js'
+import { updateDisk } from '../../../../coordinator/store/disks.js'
+import { noteVm, putCdDrive } from '../../../../coordinator/store/vms.js'
 import { furnish, ids, insertVmRow } from '../fixture.js'
 
 import { type Scenario, newIds, thin, insertNewDisk, placeLease, command, migration } from './furniture.js'
@@ -104,6 +105,19 @@ export const vmScenarios: Scenario[] = [
     furnish: ({ world }) => world.setVm(ids.hostA, ids.vm, 'paused'),
     lasting: ['command'],
     order: () => ({ kind: 'vm.resume', context: command })
+  },
+  {
+    name: 'a running VM gets a CD',
+    vm: 'running',
+    furnish: ({ store }) =>
+      store.transaction(tx => {
+        updateDisk(tx, ids.templateDisk, { content: 'iso' })
+        putCdDrive(tx, { vmId: ids.vm, number: 1, diskId: null })
+      }),
+    order: () => ({
+      kind: 'vm.change_cd',
+      context: { ...command, drive: 1, diskId: ids.templateDisk, before: null, isForced: false }
+    })
   },
   {
     name: 'a VM migrates',
