@@ -34,30 +34,40 @@ export function unitsOf(policy: Policy): Units {
 }
 
 /** Filters whose answer depends on what VMs take: all others say the same as long as a look lives. */
-const moving: ReadonlySet<string> = new Set([
-  ...['cpu-overcommit', 'memory', 'memory-overcommit', 'affinity-hosts', 'affinity-vms']
-])
+const moving: ReadonlySet<string> = new Set(['cpu-overcommit', 'memory', 'memory-overcommit'])
+/** Units that look at where others are. */
+const affinity: ReadonlySet<string> = new Set(['affinity-hosts', 'affinity-vms'])
 
-/** The filters that a plan asks once, and the units that it asks again after each change. */
-export function splitUnits({ filters, weights: all }: Units): { fixed: Units; again: Units } {
+/** The filters that a plan asks once, the units that it asks again after each change, and those of affinity. */
+export function splitUnits({ filters, weights: all }: Units): {
+  fixed: Units
+  again: Units
+  affinity: Units
+} {
+  const without = all.filter(([name]) => !affinity.has(name))
   return {
-    fixed: { filters: filters.filter(([name]) => !moving.has(name)), weights: [] },
-    again: { filters: filters.filter(([name]) => moving.has(name)), weights: all }
+    fixed: { filters: filters.filter(([name]) => !moving.has(name) && !affinity.has(name)), weights: [] },
+    again: { filters: filters.filter(([name]) => moving.has(name)), weights: without },
+    affinity: {
+      filters: filters.filter(([name]) => affinity.has(name)),
+      weights: all.filter(([name]) => affinity.has(name))
+    }
   }
 }
 
-/** The score alone, or null for a host that is refused: the quick way, for plans. */
+/** The score alone, added to what other units said before; null for a host that is refused: the quick way, for plans. */
 export function scoreOf(
   units: Units,
   candidate: Candidate,
   request: PlacementRequest,
-  look: Look
+  look: Look,
+  before = 0
 ): number | null {
   // By index: taking tuples apart costs more than most units do, and this runs millions of times.
   for (const unit of units.filters) {
     if (unit[1](candidate, request, look) !== null) return null
   }
-  let score = 0
+  let score = before
   for (const unit of units.weights) score += unit[1] * unit[2](candidate, request, look)
   return score
 }

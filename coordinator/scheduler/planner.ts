@@ -5,17 +5,20 @@ import { placeIn } from './place.js'
 import { ShapeOrder } from './shape-order.js'
 
 type Shape = { order: ShapeOrder; able: Uint8Array; seen: number }
+type Choice = { index: number; score: number }
 
 /**
  * Places many VMs into one look, each with what the ones before it took. It asks the same filters and weights
  * as a single placement and comes to the same host, but judges a host again only when something on it has
- * changed: requests that ask for the same share one order of the hosts.
+ * changed: requests that ask for the same share one order of the hosts. Rules of affinity are asked of the few hosts
+ * on which others of a group are, or that a group names: to all the rest they say the same.
  */
 export class Planner {
   readonly look: Look
   readonly #units: Units
   readonly #fixed: Units
   readonly #again: Units
+  readonly #affinity: Units
   /** Hosts that pass the filters which do not change, by what these look at. */
   readonly #able = new Map<string, Uint8Array>()
   readonly #isRanked: boolean
@@ -24,17 +27,22 @@ export class Planner {
   readonly #indexOf: ReadonlyMap<string, number>
   /** Candidates that changed, in order; a shape remembers how far it has read. */
   readonly #changed: number[] = []
+  /** For each candidate, the last reading of `#changed` in which it was judged. */
+  readonly #readAt: Uint32Array
+  #reading = 0
 
   constructor(look: Look) {
     this.look = look
     this.#units = unitsOf(look.cluster.policy)
-    const { fixed, again } = splitUnits(this.#units)
+    const { fixed, again, affinity } = splitUnits(this.#units)
     this.#fixed = fixed
     this.#again = again
+    this.#affinity = affinity
     this.#isRanked = look.cluster.policy.selector === 'ranked'
     // Ties go to the lower id, so the order of the indexes is that of the ids.
     const ids = look.candidates.map(({ host }) => host.hostId)
     this.#byHostId = ids.map((_, at) => at).toSorted((a, b) => ((ids[a] ?? '') < (ids[b] ?? '') ? -1 : 1))
+    this.#readAt = new Uint32Array(ids.length)
     this.#indexOf = new Map(this.#byHostId.map((candidate, index) => [ids[candidate] ?? '', index]))
   }
 
@@ -51,8 +59,9 @@ export class Planner {
       const placement = placeIn(this.look, this.#units, request)
       return placement.kind === 'placed' ? placement.hostId : null
     }
+    const { order } = this.#upToDate(request)
     const isGrouped = this.look.groupsOf.has(request.vm.vmId)
-    const best = isGrouped ? this.#scan(request) : this.#upToDate(request).order.best
+    const best = isGrouped ? this.#bestWithRules(order, request) : order.best
     return best < 0 ? null : (this.#candidate(best)?.host.hostId ?? null)
   }
 
@@ -83,20 +92,32 @@ export class Planner {
     return this.look.candidates[this.#byHostId[index] ?? -1]
   }
 
-  /** Rules of affinity look at where others are, and any move of those may change any host: all are judged. */
-  #scan(request: PlacementRequest): number {
-    const able = this.#ableFor(request)
-    let best = -1
-    let least = Infinity
-    for (let index = 0; index < this.#byHostId.length; index++) {
-      if (able[index] === 0) continue
-      const candidate = this.#candidate(index)
-      const score = candidate ? scoreOf(this.#again, candidate, request, this.look) : null
-      if (score === null || score >= least) continue
-      least = score
-      best = index
-    }
-    return best
+  #bestWithRules(order: ShapeOrder, request: PlacementRequest): number {
+    const concerned = this.#concernedBy(request.vm.vmId)
+    const choices = [...concerned].map(index => this.#withRules(order, index, request))
+    choices.push(this.#withRules(order, order.bestBut(concerned), request))
+    let best: Choice = { index: -1, score: Infinity }
+    for (const choice of choices) if (choice !== null && isBetter(choice, best)) best = choice
+    return best.index
+  }
+
+  /** Hosts about which a rule for this VM says something else than about all others. */
+  #concernedBy(vmId: string): Set<number> {
+    const { groupsOf, membersOn, hostOfVm } = this.look
+    const own = hostOfVm.get(vmId)
+    const hostIds = (groupsOf.get(vmId) ?? []).flatMap(group => [
+      ...group.hostIds,
+      ...(membersOn.get(group.groupId)?.keys() ?? [])
+    ])
+    const indexes = [...hostIds, ...(own === undefined ? [] : [own])].map(id => this.#indexOf.get(id))
+    return new Set(indexes.filter(index => index !== undefined))
+  }
+
+  #withRules(order: ShapeOrder, index: number, request: PlacementRequest): Choice | null {
+    const candidate = this.#candidate(index)
+    if (!candidate || !order.has(index)) return null
+    const rules = scoreOf(this.#affinity, candidate, request, this.look, order.scoreOf(index))
+    return rules === null ? null : { index, score: rules }
   }
 
   #upToDate(request: PlacementRequest): Shape {
@@ -107,12 +128,21 @@ export class Planner {
       for (let index = 0; index < this.#byHostId.length; index++) this.#judge(shape, index, request)
       this.#shapes.set(key, shape)
     } else {
-      for (let at = shape.seen; at < this.#changed.length; at++) {
-        this.#judge(shape, this.#changed[at] ?? 0, request)
-      }
+      this.#judgeChanged(shape, request)
     }
     shape.seen = this.#changed.length
     return shape
+  }
+
+  /** Each once, however often it has changed. */
+  #judgeChanged(shape: Shape, request: PlacementRequest): void {
+    this.#reading++
+    for (let at = shape.seen; at < this.#changed.length; at++) {
+      const index = this.#changed[at] ?? 0
+      if (this.#readAt[index] === this.#reading) continue
+      this.#readAt[index] = this.#reading
+      this.#judge(shape, index, request)
+    }
   }
 
   #judge({ order, able }: Shape, index: number, request: PlacementRequest): void {
@@ -133,6 +163,8 @@ export class Planner {
     return able
   }
 }
+
+const isBetter = (a: Choice, b: Choice) => a.score < b.score || (a.score === b.score && a.index < b.index)
 
 /** Everything that filters and weights read of a request, but the VM's id and name. */
 export function shapeOf(request: PlacementRequest): string {

@@ -25,9 +25,9 @@ export const weightNames = [
   'cpu-full',
   'memory-full',
   'preferred-host',
+  'ha-spread',
   'affinity-hosts',
-  'affinity-vms',
-  'ha-spread'
+  'affinity-vms'
 ] as const
 export type WeightName = (typeof weightNames)[number]
 

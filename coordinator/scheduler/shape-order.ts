@@ -19,6 +19,27 @@ export class ShapeOrder {
     return this.#length === 0 ? -1 : (this.#heap[0] ?? -1)
   }
 
+  has(index: number): boolean {
+    return (this.#places[index] ?? -1) >= 0
+  }
+
+  scoreOf(index: number): number {
+    return this.#scores[index] ?? 0
+  }
+
+  /** Index of the best of all but some few, or -1. Costs a look at each of those, not at all hosts. */
+  bestBut(isOut: ReadonlySet<number>): number {
+    const open = this.#length === 0 ? [] : [0]
+    for (;;) {
+      const least = leastOf(open, (a, b) => this.#isBefore(this.#heap[a] ?? 0, this.#heap[b] ?? 0))
+      const place = open[least]
+      if (place === undefined) return -1
+      const index = this.#heap[place] ?? -1
+      if (!isOut.has(index)) return index
+      open.splice(least, 1, ...[2 * place + 1, 2 * place + 2].filter(child => child < this.#length))
+    }
+  }
+
   /** A new score, or null for one that is out. */
   set(index: number, score: number | null): void {
     const place = this.#places[index] ?? -1
@@ -85,4 +106,12 @@ export class ShapeOrder {
     }
     this.#put(place, index)
   }
+}
+
+function leastOf(items: readonly number[], isBefore: (a: number, b: number) => boolean): number {
+  let least = 0
+  for (let at = 1; at < items.length; at++) {
+    if (isBefore(items[at] ?? 0, items[least] ?? 0)) least = at
+  }
+  return least
 }
