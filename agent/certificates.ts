@@ -5,6 +5,7 @@ import { mkdir } from 'node:fs/promises'
 import { readIfThere, writeDurably } from '../common/durable-file.js'
 import { Fault } from '../common/fault.js'
 import type { Certificates } from '../common/tls.js'
+import { dhParameters } from './dh-parameters.js'
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
 
@@ -120,6 +121,7 @@ export async function installMigrationCertificates(
   // QEMU checks its own certificate alone, without the chain behind it: the issuing CA must be among the trusted ones.
   const issuers = certificates.certificate.slice(firstOf(certificates.certificate).length)
   await writeDurably(`${folder}/ca-cert.pem`, `${issuers.trimStart()}${certificates.trust}`, 0o644)
+  await writeDurably(`${folder}/dh-params.pem`, dhParameters, 0o644)
   for (const role of ['server', 'client']) {
     await writeDurably(`${folder}/${role}-cert.pem`, certificates.certificate, 0o644)
     await writeDurably(`${folder}/${role}-key.pem`, certificates.key, 0o640, gid)

@@ -16,7 +16,7 @@ import type { Vms } from './vms.js'
  * A VM that migrates here arrives with its CPUs stopped, and goes on when its source says that it has left there.
  * libvirt alone starts it before that: if its last answer is lost, the source starts it again too.
  *
- *   source: libvirtd says it left ── LetGoVm ──► destination: resume            the usual way, milliseconds
+ *   source: its QEMU has ended   ── LetGoVm ──► destination: resume            the usual way, milliseconds
  *   source: ◄── AskWhetherVmLeft ── destination: resume, or throw its copy away  when nothing was heard
  */
 
@@ -62,8 +62,11 @@ export class HeldArrivals {
   /** The source has let go of it. Returns when it runs here, or is paused as it was there. */
   async letGo(hostId: string, vmId: string, generation: number, signal: AbortSignal): Promise<void> {
     const vm = this.#parts.vms().get(vmId)
-    await vm.until(() => this.#held.has(vm) || vm.state.status !== 'migratingTo', seconds(10), signal)
-    if (vm.state.status !== 'migratingTo') return
+    const isHere = () => this.#held.has(vm) || isOver(vm)
+    const hasArrived = await vm.until(isHere, seconds(10), signal)
+    if (isOver(vm)) return
+    // Its source may have broken down in the middle: a part of a VM is never let go.
+    if (!hasArrived) throw new Fault('WRONG_STATE', `VM ${vmId} has not arrived`)
     await learnFacts(vm, signal)
     const isItsSource = this.#sourceOf(vm) === hostId && vm.own().generation === generation
     if (!isItsSource) throw new Fault('PERMISSION_DENIED', `VM ${vmId} did not come from host ${hostId}`)

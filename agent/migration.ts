@@ -1,6 +1,5 @@
 import { crashpoint } from '../common/crashpoint.js'
 import { sleep, type Clock } from '../common/clock.js'
-import { within } from '../common/deadline.js'
 import { Fault } from '../common/fault.js'
 import { MiB, seconds } from '../common/units.js'
 import { isVirError } from '../libvirt/errors.js'
@@ -13,8 +12,10 @@ import type { TunnelData } from '../proto/generated/types/drover/agent/v1/Tunnel
 import { adopt } from './adopt-vm.js'
 import { beginConvergence, converge, type Convergence } from './convergence.js'
 import type { IdentityFile } from './identity.js'
+import { LetGo } from './let-go.js'
 import { openTunnel, type Pipe } from './migration-tunnel.js'
 import type { Peers } from './peers.js'
+import { qemuProcess } from './qemu-process.js'
 import type { VmWorld } from './start-vm.js'
 import { meant } from './stop-vm.js'
 import type { TaskRun } from './tasks.js'
@@ -81,7 +82,12 @@ async function inLane(world: MigrationWorld, vm: Vm, migration: Migration, run: 
   const over = new AbortController()
   try {
     await using _tunnel = await openTunnel(socketPath(world, vm), pipeTo(world, migration), run.log)
+    using destination = world.peers.connect(destinationHostId)
+    destination.connect()
+    using process = await qemuProcess(world.config.libvirt_socket, vm.id)
     await crashpoint('vm.migrate.tunnel')
+    const letGo = new LetGo(destination, migration, run.log)
+    if (process !== null) letGo.onEndOf(process, world.clock, over.signal)
     const watched = watch(world, vm, migration, run, over.signal)
     try {
       await migrate(vm.libvirtDomain, migrationSpec(world, vm, migration), unlimited)
@@ -92,22 +98,9 @@ async function inLane(world: MigrationWorld, vm: Vm, migration: Migration, run: 
     await crashpoint('vm.migrate.done')
     // The event that says so is usually here before the reply.
     await vm.until(({ state }) => state.status === 'down', seconds(10), unlimited)
-    await letGo(world, migration, run)
+    await letGo.now()
   } catch (error) {
     await settle(world, vm, error, run)
-  }
-}
-
-/** It stands still over there until it hears that it has left here. Who hears nothing asks. */
-async function letGo({ peers }: MigrationWorld, migration: Migration, { log }: TaskRun): Promise<void> {
-  const { taskId: requestId, vmId, generation, destinationHostId } = migration
-  try {
-    using client = peers.connect(destinationHostId)
-    const signal = within(seconds(20), unlimited)
-    const request = { requestId, vmId, vmGeneration: String(generation) }
-    await client.call(agentServices.peer.LetGoVm, request, signal)
-  } catch (error) {
-    log.warn({ err: error, vm: vmId }, 'the destination was not told that the VM has left; it will ask')
   }
 }
 

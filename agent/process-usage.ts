@@ -10,7 +10,7 @@ export type Usage = { cpuSeconds: number; residentBytes: number }
  * CPU time and memory of one QEMU, out of /proc. The open file names this process and no later one with the
  * same number.
  */
-export class ProcessUsage {
+export class ProcessUsage implements Disposable {
   readonly #file: ProcFile
 
   private constructor(file: ProcFile) {
@@ -29,10 +29,11 @@ export class ProcessUsage {
     return null
   }
 
-  /** Null when the process has ended. */
+  /** Null when the process has ended; also when nobody has taken note of that yet. */
   read(): Usage | null {
     try {
-      return usageIn(this.#file.read())
+      const stat = this.#file.read()
+      return hasEndedIn(stat) ? null : usageIn(stat)
     } catch {
       return null
     }
@@ -41,7 +42,14 @@ export class ProcessUsage {
   close(): void {
     this.#file.close()
   }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
 }
+
+/** A zombie, or dead: nothing of it runs any more. */
+const hasEndedIn = (stat: string) => /^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
 
 /** /proc/PID/stat: the name in brackets may contain anything, numbers follow its last bracket. */
 export function usageIn(stat: string): Usage {

@@ -70,6 +70,11 @@ export class RpcClient implements Disposable {
         : new Client(target.address, tlsCredentials(target), { ...options, ...serverName })
   }
 
+  /** Begins to connect, so that the first call finds it done. */
+  connect(): void {
+    this.#client.getChannel().getConnectivityState(true)
+  }
+
   /** One request, one answer. */
   call<Q, R>(
     method: Method<Q, R>,

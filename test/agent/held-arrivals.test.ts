@@ -91,6 +91,12 @@ t.test('a VM runs when its source lets it go, and no other host can', async t =>
   t.strictSame(said, ['resume'], 'and once')
 })
 
+t.test('a VM of which a part is still on its way is not let go, whatever its source says', async t => {
+  const { held, said } = arrival()
+  await t.rejects(held.letGo(source, vmId, 3, never), { name: 'Fault', reason: 'WRONG_STATE' })
+  t.strictSame(said, [])
+})
+
 t.test('a VM that a person had paused stays so', async t => {
   const { held, vm, said } = arrival({ isPausedByUser: true })
   held.hold(vm)
