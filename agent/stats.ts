@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import type { Clock } from '../common/clock.js'
 import type { Seconds } from '../common/units.js'
 import type { Libvirt } from '../libvirt/connections.js'
@@ -7,7 +5,8 @@ import { domainStats, type DomainStats } from '../libvirt/stats.js'
 import type { Samples } from '../proto/generated/types/drover/agent/v1/Samples.js'
 import { hostStatsMessage, type Host } from './host.js'
 import type { HostStatsReader } from './host-stats.js'
-import { ProcessUsage } from './process-usage.js'
+import type { ProcessUsage } from './process-usage.js'
+import { qemuProcess } from './qemu-process.js'
 import type { Vm } from './vm.js'
 import type { VmStats } from './vm-stats.js'
 import type { Vms } from './vms.js'
@@ -72,7 +71,7 @@ export class Stats {
     const at = this.#parts.clock.monotonic()
     for (const { id } of running) {
       if (this.#followed.has(id)) continue
-      const process = ProcessUsage.open(await this.#pidOf(id), id)
+      const process = await qemuProcess(this.#parts.libvirtSocket, id)
       if (process) this.#followed.set(id, { process, cpuSeconds: process.read()?.cpuSeconds ?? 0, at })
     }
   }
@@ -95,12 +94,6 @@ export class Stats {
   #letGo(id: string): void {
     this.#followed.get(id)?.process.close()
     this.#followed.delete(id)
-  }
-
-  /** Zero while libvirt has written none. */
-  async #pidOf(id: string): Promise<number> {
-    const file = `${dirname(this.#parts.libvirtSocket)}/qemu/drover-${id}.pid`
-    return Number(await readFile(file, 'utf8').catch(() => '0'))
   }
 
   #empty(): VmStats {
