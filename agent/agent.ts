@@ -106,7 +106,8 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     sanlock: { mode: config.unsafe_without_sanlock ? 'direct' : 'daemon', runDirectory: null },
     onChange: (id, state) => {
       watchLog.publish(`storageDomain/${id}`, state && { storageDomain: stateMessage(state) })
-    }
+    },
+    onManagerWanted: id => thin.manager.onWanted(id)
   })
   const disks = new Disks(storage, locks, log, vmId =>
     vms.running().flatMap(({ id, record }) => (id === vmId || !record ? [] : [record.spec]))
@@ -218,7 +219,10 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
         departureOf: (vm, signal) => departureOf(vms, host.isRecovering, vm, signal)
       })
     )
-    .add(agentServices.storage, storageService({ storage, images, leases, tasks, intents }))
+    .add(
+      agentServices.storage,
+      storageService({ storage, images, leases, tasks, requests, intents, manager: thin.manager })
+    )
     .add(
       agentServices.san,
       sanService({

@@ -22,6 +22,8 @@ export type StorageSetup = {
   clock: Clock
   log: Logger
   onChange(storageDomainId: string, state: StorageDomainState | null): void
+  /** Something here waits for the manager's lease, and another host has that. */
+  onManagerWanted?: (storageDomainId: string) => void
 }
 
 /** The parts of an agent that deal with storage, put together. */
@@ -47,7 +49,8 @@ export function setUpStorage(setup: StorageSetup) {
     clock,
     log,
     onReport: (id, report) => storage.onReport(id, report),
-    onRestart: id => storage.onRestart(id)
+    onRestart: id => storage.onRestart(id),
+    onManagerWanted: id => setup.onManagerWanted?.(id)
   })
   const storage: Storage = new Storage({
     workers,

@@ -17,6 +17,8 @@ export type WorkerCommand = { argv: string[]; environment: Record<string, string
 
 export type WorkerEvents = {
   onReport(report: MonitorReport): void
+  /** Something in it waits for the manager's lease, and another host has that. */
+  onManagerWanted(): void
   /** It has ended, whatever the reason; all its verbs have failed by now. */
   onExit(): void
 }
@@ -160,6 +162,8 @@ export class StorageWorkerProcess {
         return
       case 'monitor':
         return events.onReport(message.report)
+      case 'managerWanted':
+        return events.onManagerWanted()
       case 'result':
         return this.#settle(message.id, ({ resolve }) => resolve(message.value))
       case 'fault':

@@ -17,6 +17,8 @@ export type StorageWorkersOptions = {
   /** The program that becomes a worker; by default Node with storage/worker beside this file. */
   program?: string[]
   onReport?: (storageDomainId: string, report: MonitorReport) => void
+  /** Something here waits for the manager's lease, and another host has that. */
+  onManagerWanted?: (storageDomainId: string) => void
   /** A worker runs again after it had ended: what was active in it has to be activated again. */
   onRestart?: (storageDomainId: string) => void
 }
@@ -102,7 +104,7 @@ export class StorageWorkers {
     signal: AbortSignal
   ): Promise<Result<V>> {
     const name = place.storageDomainId ?? place.devices?.[0] ?? place.mount
-    const events = { onReport: () => {}, onExit: () => {} }
+    const events = { onReport: () => {}, onManagerWanted: () => {}, onExit: () => {} }
     const process = new StorageWorkerProcess(
       name,
       this.#command(place),
@@ -171,6 +173,7 @@ export class StorageWorkers {
         slot.lastReport = { report, at: this.#options.clock.monotonic() }
         this.#options.onReport?.(storageDomainId, report)
       },
+      onManagerWanted: () => this.#options.onManagerWanted?.(storageDomainId),
       onExit: () => this.#restartLater(storageDomainId, slot)
     }
     return new StorageWorkerProcess(storageDomainId, command, events, this.#options.clock, log)

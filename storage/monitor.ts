@@ -6,6 +6,9 @@ import type { Space, StorageDomain } from './storage-domain.js'
 import { hostRecords, HostWatch, type ObservedHost, recordsLength } from './host-records.js'
 import type { MonitorReport } from './verbs.js'
 
+/** What reading the storage tells. */
+export type Monitored = Omit<MonitorReport, 'isManager'>
+
 const step = seconds(5)
 
 /**
@@ -28,7 +31,7 @@ export class Monitor {
     this.#watch = new HostWatch(storageDomain.identity.ioTimeout)
   }
 
-  async run(report: (report: MonitorReport) => void, signal: AbortSignal): Promise<void> {
+  async run(report: (report: Monitored) => void, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       report(await this.check(signal))
       await sleep(this.#clock, step, signal).catch(() => {})
@@ -39,7 +42,7 @@ export class Monitor {
     return this.#watch.hosts(this.#clock.monotonic())
   }
 
-  async check(signal: AbortSignal): Promise<MonitorReport> {
+  async check(signal: AbortSignal): Promise<Monitored> {
     const { health, leases } = this.#storageDomain
     try {
       const latency = await health.latency()

@@ -85,12 +85,16 @@ export class Sanlock {
     return parseHosts(stdout, lockspace)
   }
 
-  /** Takes a lease for a process that is registered. While its owner lives, it is tried again every 0.25 s. */
-  async acquire(resource: Resource, pid: number, signal: AbortSignal): Promise<void> {
+  /**
+   * Takes a lease for a process that is registered. While its owner lives, it is tried again every 0.25 s, and
+   * `onHeld` is called each time: somebody may ask the owner for it.
+   */
+  async acquire(resource: Resource, pid: number, signal: AbortSignal, onHeld = () => {}): Promise<void> {
     for (;;) {
       const outcome = await this.#client(['acquire', '-r', resourceText(resource), '-p', String(pid)], signal)
       if (outcome === 0 || outcome === alreadyJoined) return
       if (!contended.includes(outcome)) throw refused('acquire the lease', resource.name, outcome)
+      onHeld()
       try {
         await sleep(this.#clock, seconds(0.25), signal)
       } catch (cause) {

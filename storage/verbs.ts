@@ -77,9 +77,11 @@ export type VerbTable = {
   resizeVolume: { arguments: ResizeVolume; result: VolumeMetadata }
   /** Room for thin volumes on a block storage domain, many at once; only on the manager. */
   extendVolumes: { arguments: { volumes: ExtendVolume[] }; result: ExtendedVolume[] }
-  /** Takes the manager's lease, waits for it up to the deadline, and serves the mailbox from then on. */
-  takeManager: { arguments: object; result: { leaseVersion: number } }
+  /** Takes the manager's lease, waits for it so long (for the deadline where nothing is said), and serves the mailbox. */
+  takeManager: { arguments: { within?: Seconds }; result: { leaseVersion: number } }
   giveUpManager: { arguments: object; result: null }
+  /** For another host that needs the lease: what was asked for is done first; not free while an operation holds it. */
+  handOverManager: { arguments: object; result: { isFree: boolean } }
   managerState: { arguments: object; result: RoleState }
   /** Asks the manager over the storage alone; whether it says that it is done. */
   askManager: { arguments: ExtendVolume; result: boolean }
@@ -156,6 +158,7 @@ export const verbs: Record<Verb, VerbPolicy> = {
   extendVolumes: { lane: 'manager', limit: seconds(60) },
   takeManager: { lane: 'manager', limit: seconds(200) },
   giveUpManager: { lane: 'manager', limit: seconds(60) },
+  handOverManager: { lane: 'manager', limit: seconds(60) },
   managerState: { lane: 'manager', limit: seconds(10) },
   askManager: { lane: 'manager', limit: seconds(60) },
   refreshVolumes: { lane: 'extend', limit: seconds(30) },
@@ -194,6 +197,8 @@ export type MonitorReport = {
   metadataPercent: number
   hostIdHeld: boolean
   hosts: ObservedHost[]
+  /** This host stands as the manager: it serves who asks for room, until it gives the role up. */
+  isManager: boolean
 }
 
 export type ToWorker = { id: number; verb: Verb; arguments: unknown }
@@ -202,3 +207,5 @@ export type FromWorker =
   | { kind: 'result'; id: number; value: unknown }
   | { kind: 'fault'; id: number; fault: unknown }
   | { kind: 'monitor'; report: MonitorReport }
+  /** Something here waits for the manager's lease, and another host has it. */
+  | { kind: 'managerWanted' }

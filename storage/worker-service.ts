@@ -25,7 +25,7 @@ import { beginImport, finishImport, type ImportPlace, inspectSource } from './im
 import { listVolumes } from './list-volumes.js'
 import { ManagerRole } from './manager/role.js'
 import { beginMerge, finishMerge } from './merge-volumes.js'
-import { Monitor } from './monitor.js'
+import { Monitor, type Monitored } from './monitor.js'
 import type { Operation } from './operation.js'
 import { readOvfStores } from './ovf-store.js'
 import { planDevice } from './plan-device.js'
@@ -43,22 +43,25 @@ import type { WorkerSettings } from './worker-settings.js'
 
 export type Handlers = { [V in Verb]: (request: Arguments<V>, signal: AbortSignal) => Promise<Result<V>> }
 
+export type WorkerEvents = { onReport(report: MonitorReport): void; onManagerWanted(): void }
+
 /** One storage domain in a worker: opened when first asked for, monitored while it is active. */
 export class WorkerService {
   #settings: WorkerSettings
   readonly #tools: Tools
-  readonly #report: (report: MonitorReport) => void
+  readonly #events: WorkerEvents
+  #lastSeen: Monitored | null = null
   #opening: Promise<StorageDomain> | null = null
   #monitor: { monitor: Monitor; stop: AbortController } | null = null
   #sanlockHostId: number | null = null
   readonly #role: ManagerRole
 
-  constructor(settings: WorkerSettings, tools: Tools, report: (report: MonitorReport) => void) {
+  constructor(settings: WorkerSettings, tools: Tools, events: WorkerEvents) {
     this.#settings = settings
     this.#tools = tools
-    this.#report = report
+    this.#events = events
     // Nothing that runs in this process may write any more.
-    this.#role = new ManagerRole({ ...tools, onLost: () => process.exit(1) })
+    this.#role = new ManagerRole({ ...tools, onLost: () => process.exit(1), onChange: () => this.#tell() })
   }
 
   readonly handlers: Handlers = {
@@ -131,14 +134,16 @@ export class WorkerService {
       return resizeVolume(await this.#operation(), request, signal)
     },
     extendVolumes: async ({ volumes }, signal) => this.#role.extend(await this.#open(), volumes, signal),
-    takeManager: async (_, signal) => {
-      const { leaseVersion } = await this.#role.take(await this.#active(), signal)
+    takeManager: async ({ within }, signal) => {
+      const limits = within === undefined ? [signal] : [signal, AbortSignal.timeout(within * 1000)]
+      const { leaseVersion } = await this.#role.take(await this.#active(), AbortSignal.any(limits))
       return { leaseVersion }
     },
     giveUpManager: async () => {
       await this.#role.giveUp()
       return null
     },
+    handOverManager: async () => ({ isFree: await this.#role.handOver(await this.#open()) }),
     managerState: async () => this.#role.state(await this.#open()),
     askManager: async (request, signal) => {
       return this.#role.ask(await this.#active(), this.#hostId(), request, signal)
@@ -235,9 +240,11 @@ export class WorkerService {
 
   async #openIt(id: string, versions?: number[]): Promise<FileStorageDomain | BlockStorageDomain> {
     const { devices } = this.#settings
-    return devices === undefined
+    const opened = await (devices === undefined
       ? FileStorageDomain.open(this.#directory, this.#tools, versions)
-      : BlockStorageDomain.open(id, devices, this.#tools, versions)
+      : BlockStorageDomain.open(id, devices, this.#tools, versions))
+    opened.manager.onHeldElsewhere = this.#events.onManagerWanted
+    return opened
   }
 
   get #id(): string {
@@ -354,10 +361,19 @@ export class WorkerService {
     const monitor = new Monitor(storageDomain, this.#tools.clock, this.#tools.log)
     const stop = new AbortController()
     this.#monitor = { monitor, stop }
-    monitor.run(this.#report, stop.signal).catch((error: unknown) => {
+    const report = (seen: Monitored) => {
+      this.#lastSeen = seen
+      this.#tell()
+    }
+    monitor.run(report, stop.signal).catch((error: unknown) => {
       this.#tools.log.error({ err: error }, 'monitor ended')
       process.exit(1)
     })
+  }
+
+  #tell(): void {
+    if (this.#monitor && this.#lastSeen)
+      this.#events.onReport({ ...this.#lastSeen, isManager: this.#role.isManager })
   }
 
   async #deactivate(signal: AbortSignal): Promise<null> {
@@ -371,6 +387,7 @@ export class WorkerService {
     await this.#role.end()
     this.#monitor?.stop.abort()
     this.#monitor = null
+    this.#lastSeen = null
     await leases.leave(signal)
     this.#sanlockHostId = null
     await onHost.unlink()

@@ -25,7 +25,10 @@ const run = commandRunner(log)
 const sanlock = new Sanlock(settings.sanlock, run, systemClock)
 const { owner, runDirectory } = settings
 const tools = { run, sanlock, clock: systemClock, log, owner, runDirectory }
-const service = new WorkerService(settings, tools, report => send({ kind: 'monitor', report }))
+const service = new WorkerService(settings, tools, {
+  onReport: report => send({ kind: 'monitor', report }),
+  onManagerWanted: () => send({ kind: 'managerWanted' })
+})
 const lanes = new WorkerLanes()
 let isLeaving = false
 

@@ -42,6 +42,19 @@ export class FastPath {
     })
   }
 
+  /** Asks the manager for its lease; whether it is free now. */
+  async handOver(
+    hostId: string,
+    storageDomainId: string,
+    isForGood: boolean,
+    signal: AbortSignal
+  ): Promise<boolean> {
+    const request = { requestId: this.#clock.newId(), storageDomainId, forGood: isForGood }
+    return this.#call(hostId, async client => {
+      return (await client.call(agentServices.peer.HandOverManager, request, signal, limit)).free
+    })
+  }
+
   close(): void {
     for (const client of this.#clients.values()) client.close()
     this.#clients.clear()

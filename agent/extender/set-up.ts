@@ -11,6 +11,7 @@ import { domainStats } from '../../libvirt/stats.js'
 import type { AgentConfig } from '../config.js'
 import { every } from '../every.js'
 import type { IdentityFile } from '../identity.js'
+import { Role, type RoleParts } from '../manager/role.js'
 import type { Peers } from '../peers.js'
 import type { PeerVolumes } from '../services/peer.js'
 import type { Storage } from '../storage.js'
@@ -20,7 +21,7 @@ import type { Vms } from '../vms.js'
 import { type DiskUsage, Extender, key, type ThinDisk } from './extender.js'
 import { FastPath } from './fast-path.js'
 import { adaptivePolicy, conservativePolicy, type ThinPolicy } from './policy.js'
-import { type Wanted, Ways, type WaysParts } from './ways.js'
+import { Ways, type WaysParts } from './ways.js'
 
 type Parts = {
   vms: () => Vms
@@ -33,6 +34,13 @@ type Parts = {
   managerIdle: Seconds
   clock: Clock
   log: Logger
+}
+
+/** This host as a manager of storage domains, for the coordinator and for its own workers. */
+export type ManagerVerbs = {
+  prefer(storageDomainId: string, isPreferred: boolean): void
+  /** A worker here waits for the lease that another host has. */
+  onWanted(storageDomainId: string): void
 }
 
 const sweep = seconds(2)
@@ -50,7 +58,7 @@ export function policyOf(config: AgentConfig): ThinPolicy {
 export function setUpExtender(parts: Parts, signal: AbortSignal) {
   const { vms, peers, clock, log } = parts
   const fast = new FastPath(hostId => peers.connect(hostId), clock)
-  const role = new RoleHere(parts)
+  const role = new Role(roleParts(parts, fast))
   const ways = new Ways(waysParts(parts, fast, role))
   const disks = new ThinDisks(parts)
   const extender = new Extender({
@@ -90,21 +98,66 @@ export function setUpExtender(parts: Parts, signal: AbortSignal) {
     }
   }
   const volumes: PeerVolumes = {
-    extend: (id, { volumeId, to }, end) => role.serve({ storageDomainId: id, volumeId, to }, end),
-    refresh: (id, volumeId, end) => refreshHere(parts.storage, id, volumeId, end)
+    extend: (id, { volumeId, to }, end) => role.serve(id, volumeId, to, end),
+    refresh: (id, volumeId, end) => refreshHere(parts.storage, id, volumeId, end),
+    handOver: (id, { hostId, isForGood }, end) => role.handOver(id, hostId, isForGood, end)
+  }
+  const manager: ManagerVerbs = {
+    prefer: (id, isPreferred) => role.prefer(id, isPreferred, signal),
+    onWanted: id => {
+      void role.wantForOperation(id, signal).catch((error: unknown) => {
+        if (!signal.aborted) log.warn({ err: error, storageDomain: id }, 'the manager could not be asked')
+      })
+    }
   }
   const run = () => {
     void every({ clock, log, name: 'thin disks' }, sweep, end => extender.round(end), signal)
-    void every({ clock, log, name: 'manager role' }, seconds(5), end => role.round(end), signal)
+    void every({ clock, log, name: 'manager role' }, seconds(1), end => role.round(end), signal)
     signal.addEventListener('abort', () => fast.close(), { once: true })
   }
-  return { extender, onEvent, volumes, run }
+  return { extender, onEvent, volumes, manager, run }
 }
 
-function waysParts({ storage, identity, clock, log }: Parts, fast: FastPath, role: RoleHere): WaysParts {
+function hostIdOf({ identity }: Parts, number: number): string | null {
+  if (number === identity.now.sanlockHostId) return null
+  return identity.now.peers.find(({ sanlockHostId }) => sanlockHostId === number)?.hostId ?? null
+}
+
+function roleParts(parts: Parts, fast: FastPath): RoleParts {
+  const { storage, identity, managerIdle: idle, clock, log } = parts
   return {
     worker: {
-      extend: (wanted, end) => role.extend(wanted, end),
+      state: async (id, end) => {
+        const { isManager, owner } = await storage.askActive(id, 'managerState', {}, end)
+        return { isManager, owner: owner?.sanlockHostId ?? null }
+      },
+      take: async (id, within, end) => void (await storage.askActive(id, 'takeManager', { within }, end)),
+      giveUp: async (id, end) => void (await storage.askActive(id, 'giveUpManager', {}, end)),
+      handOver: async (id, end) => (await storage.askActive(id, 'handOverManager', {}, end)).isFree,
+      extend: async (id, volumeId, to, end) => {
+        const volumes = [{ volumeId, to }]
+        const [extended] = await storage.askActive(id, 'extendVolumes', { volumes }, end)
+        if (!extended) throw new Fault('VOLUME_NOT_FOUND', `no volume ${volumeId} in storage domain ${id}`)
+        return extended
+      }
+    },
+    askFor: (hostId, id, isForGood, end) => fast.handOver(hostId, id, isForGood, end),
+    hostIdOf: number => hostIdOf(parts, number),
+    ownSanlockHostId: () => identity.now.sanlockHostId,
+    isUsable: id => {
+      const health = stateOf(storage, id)?.health ?? 'inactive'
+      return health === 'inactive' ? null : health === 'active'
+    },
+    stands: id => stateOf(storage, id)?.report?.isManager ?? false,
+    ...{ idle, clock, log }
+  }
+}
+
+function waysParts(parts: Parts, fast: FastPath, role: Role): WaysParts {
+  const { storage, identity, clock, log } = parts
+  return {
+    worker: {
+      extend: ({ storageDomainId, volumeId, to }, end) => role.extend(storageDomainId, volumeId, to, end),
       askManager: ({ storageDomainId, volumeId, to }, end) =>
         storage.askActive(storageDomainId, 'askManager', { volumeId, to }, end),
       manager: async (id, end) => {
@@ -116,59 +169,9 @@ function waysParts({ storage, identity, clock, log }: Parts, fast: FastPath, rol
       takeManager: (id, end) => role.take(id, end)
     },
     peer: (hostId, wanted, end) => fast.extend(hostId, wanted, end),
-    hostIdOf: number => {
-      if (number === identity.now.sanlockHostId) return null
-      return identity.now.peers.find(({ sanlockHostId }) => sanlockHostId === number)?.hostId ?? null
-    },
+    hostIdOf: number => hostIdOf(parts, number),
     clock,
     log
-  }
-}
-
-/** This host as the manager of storage domains: taken when nobody else is, given up when nobody asks any more. */
-class RoleHere {
-  readonly #parts: Parts
-  readonly #askedAt = new Map<string, Seconds>()
-
-  constructor(parts: Parts) {
-    this.#parts = parts
-  }
-
-  async take(id: string, signal: AbortSignal): Promise<void> {
-    await this.#parts.storage.askActive(id, 'takeManager', {}, signal)
-    this.#askedAt.set(id, this.#parts.clock.monotonic())
-  }
-
-  async extend({ storageDomainId: id, volumeId, to }: Wanted, signal: AbortSignal) {
-    if (this.#askedAt.has(id)) this.#askedAt.set(id, this.#parts.clock.monotonic())
-    const volumes = [{ volumeId, to }]
-    const [extended] = await this.#parts.storage.askActive(id, 'extendVolumes', { volumes }, signal)
-    if (!extended) throw new Fault('VOLUME_NOT_FOUND', `no volume ${volumeId} in storage domain ${id}`)
-    return extended
-  }
-
-  /** For a peer: only while this host is the manager. */
-  async serve(wanted: Wanted, signal: AbortSignal): Promise<Bytes> {
-    const { storage, identity } = this.#parts
-    const { storageDomainId: id } = wanted
-    const { isManager, owner } = await storage.askActive(id, 'managerState', {}, signal)
-    if (!isManager && owner?.sanlockHostId !== identity.now.sanlockHostId) {
-      throw new Fault('NOT_MANAGER', `this host does not manage storage domain ${id}`, {
-        facts: { ownerSanlockHostId: String(owner?.sanlockHostId ?? 0) }
-      })
-    }
-    const { size, failure } = await this.extend(wanted, signal)
-    if (failure) throw new Fault(failure.reason, failure.text)
-    return size
-  }
-
-  async round(signal: AbortSignal): Promise<void> {
-    const { storage, clock, managerIdle } = this.#parts
-    for (const [id, at] of this.#askedAt) {
-      if (clock.monotonic() - at < managerIdle) continue
-      this.#askedAt.delete(id)
-      await storage.askActive(id, 'giveUpManager', {}, signal)
-    }
   }
 }
 

@@ -116,7 +116,12 @@ export class Ways {
     return this.#here(wanted, signal)
   }
 
-  async #fast(hostId: string, wanted: Wanted, signal: AbortSignal): Promise<Way> {
+  async #fast(
+    hostId: string,
+    wanted: Wanted,
+    signal: AbortSignal,
+    tried: ReadonlySet<string> = new Set()
+  ): Promise<Way> {
     const { clock, peer } = this.#parts
     const { storageDomainId: id } = wanted
     const began = clock.monotonic()
@@ -127,6 +132,13 @@ export class Ways {
       return 'fast'
     } catch (error) {
       if (!Fault.is(error, 'NOT_MANAGER')) throw error
+      // It has handed the role over just now, and knows to whom.
+      const successor = (error as Fault).facts['successorHostId'] ?? ''
+      if (successor !== '' && successor !== hostId && !tried.has(successor)) {
+        const way = await this.#fast(successor, wanted, signal, new Set([...tried, hostId]))
+        this.#known.delete(id)
+        return way
+      }
       return this.#afterChange(wanted, signal)
     }
   }

@@ -16,6 +16,12 @@ export type PeerVolumes = {
     signal: AbortSignal
   ): Promise<Bytes>
   refresh(storageDomainId: string, volumeId: string, signal: AbortSignal): Promise<Bytes>
+  /** Gives the manager's lease to another host; false while an operation here holds it. */
+  handOver(
+    storageDomainId: string,
+    to: { hostId: string; isForGood: boolean },
+    signal: AbortSignal
+  ): Promise<boolean>
 }
 
 /** What hosts tell each other of a VM that moves. */
@@ -46,27 +52,7 @@ export function peerService(
   vms: PeerVms
 ): Handlers<PeerServiceDefinition> {
   return {
-    extendVolume: unary({
-      check: fields => ({
-        requestId: fields.uuid('requestId'),
-        storageDomainId: fields.uuid('storageDomainId'),
-        volumeId: fields.uuid('volumeId'),
-        to: fields.size('sizeBytes', most)
-      }),
-      method: async ({ storageDomainId, volumeId, to }, { signal }) => {
-        return { sizeBytes: String(await volumes.extend(storageDomainId, { volumeId, to }, signal)) }
-      }
-    }),
-    refreshVolume: unary({
-      check: fields => ({
-        requestId: fields.uuid('requestId'),
-        storageDomainId: fields.uuid('storageDomainId'),
-        volumeId: fields.uuid('volumeId')
-      }),
-      method: async ({ storageDomainId, volumeId }, { signal }) => {
-        return { sizeBytes: String(await volumes.refresh(storageDomainId, volumeId, signal)) }
-      }
-    }),
+    ...volumeHandlers(volumes),
     letGoVm: unary({
       check: fields => ({ requestId: fields.uuid('requestId'), ...vmOf(fields) }),
       method: async ({ vmId, generation }, { signal, caller }) => {
@@ -105,5 +91,42 @@ export function peerService(
 async function* bytesOf(input: AsyncIterator<Item>): AsyncGenerator<Buffer> {
   for (let next = await input.next(); !next.done; next = await input.next()) {
     if ('data' in next.value) yield next.value.data
+  }
+}
+
+/** Room for others' thin disks, and the role of giving it. */
+function volumeHandlers(volumes: PeerVolumes) {
+  return {
+    extendVolume: unary({
+      check: fields => ({
+        requestId: fields.uuid('requestId'),
+        storageDomainId: fields.uuid('storageDomainId'),
+        volumeId: fields.uuid('volumeId'),
+        to: fields.size('sizeBytes', most)
+      }),
+      method: async ({ storageDomainId, volumeId, to }, { signal }) => {
+        return { sizeBytes: String(await volumes.extend(storageDomainId, { volumeId, to }, signal)) }
+      }
+    }),
+    refreshVolume: unary({
+      check: fields => ({
+        requestId: fields.uuid('requestId'),
+        storageDomainId: fields.uuid('storageDomainId'),
+        volumeId: fields.uuid('volumeId')
+      }),
+      method: async ({ storageDomainId, volumeId }, { signal }) => {
+        return { sizeBytes: String(await volumes.refresh(storageDomainId, volumeId, signal)) }
+      }
+    }),
+    handOverManager: unary({
+      check: fields => ({
+        requestId: fields.uuid('requestId'),
+        storageDomainId: fields.uuid('storageDomainId'),
+        isForGood: fields.bool('forGood')
+      }),
+      method: async ({ storageDomainId, isForGood }, { signal, caller }) => {
+        return { free: await volumes.handOver(storageDomainId, { hostId: caller.id, isForGood }, signal) }
+      }
+    })
   }
 }

@@ -62,6 +62,7 @@ export function stateMessage(state: StorageDomainState): WireState {
     readLatencyMs: report?.latency ?? 0,
     lastOk: wireTimeOrNull(lastOk),
     hostIdHeld: report?.hostIdHeld ?? false,
+    manager: report?.isManager ?? false,
     connection: connection === null ? null : connectionMessage(connection),
     metadata: description === null ? null : metadataMessage(description.metadata, description.ioTimeout),
     hostLeases: (report?.hosts ?? []).map(hostMessage)

@@ -5,9 +5,11 @@ import { seconds } from '../../common/units.js'
 import type { StorageServiceDefinition } from '../../proto/generated/types/drover/agent/v1/StorageService.js'
 import type { SectorSize } from '../../storage/format/storage-domain-metadata.js'
 import { stampOf } from '../gate.js'
+import type { ManagerVerbs } from '../extender/set-up.js'
 import type { ImageTasks } from '../image-tasks.js'
 import type { LeaseTasks } from '../lease-tasks.js'
 import { readOvf } from '../ovf.js'
+import type { Requests } from '../requests.js'
 import type { Storage } from '../storage.js'
 import { taskMessage } from '../task-message.js'
 import type { Tasks } from '../tasks.js'
@@ -16,6 +18,7 @@ import { deviceHandlers } from './storage-devices.js'
 import { doctorHandlers } from './storage-doctor.js'
 import { imageHandlers } from './storage-images.js'
 import { leaseHandlers } from './storage-leases.js'
+import { managerHandlers } from './storage-manager.js'
 import { connectionOf } from './storage-fields.js'
 import { discoveredMessage, foundVmMessage, stateMessage } from './storage-messages.js'
 import { commandOf, exclusive } from './storage-tasks.js'
@@ -25,6 +28,8 @@ export type StorageVerbs = {
   images: ImageTasks
   leases: LeaseTasks
   tasks: Tasks
+  requests: Requests
+  manager: Pick<ManagerVerbs, 'prefer'>
   /** Volumes and images that unfinished tasks work on: in progress, not broken. */
   intents(): string[]
 }
@@ -36,6 +41,7 @@ export function storageService(verbs: StorageVerbs): Handlers<StorageServiceDefi
   return {
     ...storageDomainHandlers(verbs),
     ...readHandlers(verbs),
+    ...managerHandlers(verbs),
     ...conversionHandlers(verbs),
     ...deviceHandlers(verbs),
     ...doctorHandlers(verbs),

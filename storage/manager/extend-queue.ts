@@ -32,6 +32,11 @@ export class ExtendQueue {
     return this.#waiting.size
   }
 
+  /** Everything that was asked for so far has its answer. */
+  async drained(): Promise<void> {
+    while (this.#draining) await this.#draining
+  }
+
   add(volumeId: string, to: Bytes): Promise<ExtendedVolume> {
     this.counts.requests++
     return new Promise((done, fail) => {

@@ -21,7 +21,14 @@ export type RoleState = {
   inFlight: number
 }
 
-type Parts = { sanlock: Sanlock; clock: Clock; log: Logger; onLost: (why: unknown) => void }
+type Parts = {
+  sanlock: Sanlock
+  clock: Clock
+  log: Logger
+  onLost: (why: unknown) => void
+  /** This host begins or ends to manage. */
+  onChange: () => void
+}
 
 const nothing = { torn: 0, unknown: 0, foreign: 0, unreadable: 0 }
 
@@ -36,6 +43,10 @@ export class ManagerRole {
     this.#parts = parts
   }
 
+  get isManager(): boolean {
+    return this.#manager !== null
+  }
+
   /** Waits until the lease is free, or the signal. Idempotent. */
   async take(storageDomain: StorageDomain, signal: AbortSignal): Promise<{ leaseVersion: number }> {
     if (this.#manager) return this.#manager
@@ -45,8 +56,16 @@ export class ManagerRole {
 
   async giveUp(): Promise<void> {
     const manager = this.#manager
+    if (manager === null) return
     this.#manager = null
-    await manager?.giveUp()
+    this.#parts.onChange()
+    await manager.giveUp()
+  }
+
+  /** For another host that asks; false while an operation here cannot let go of the lease. */
+  async handOver(storageDomain: StorageDomain): Promise<boolean> {
+    await this.giveUp()
+    return storageDomain.manager.yield()
   }
 
   async state(storageDomain: StorageDomain): Promise<RoleState> {
@@ -112,6 +131,7 @@ export class ManagerRole {
       signal
     )
     this.#manager = manager
+    this.#parts.onChange()
     return manager
   }
 

@@ -39,6 +39,9 @@ export class StandingManager {
   readonly #fence: ManagerFence | null
   readonly #hold: AsyncDisposable
   readonly #pages: DirectPages[]
+  /** Takes no more requests. */
+  readonly #leaving = new AbortController()
+  /** Nothing may run any more. */
   readonly #end = new AbortController()
   #running: Promise<unknown> = Promise.resolve()
   #isLost = false
@@ -89,15 +92,20 @@ export class StandingManager {
 
   /** Requests of all ways meet here. A failure is an answer; a fault means that this host does not know. */
   extend(volumeId: string, to: Bytes): Promise<ExtendedVolume> {
-    if (this.#end.signal.aborted)
+    if (this.#leaving.signal.aborted)
       return Promise.reject(new Fault('NOT_MANAGER', 'this host gives the role up'))
     return this.queue.add(volumeId, to)
   }
 
-  /** Serves no more, lets what runs come to its end, then frees the lease. */
+  /**
+   * Takes no more, lets what was asked for come to its end, then frees the lease. Whoever asked by the mailbox and
+   * has no answer yet gets it from the next manager, to whom everything in the inbox is new.
+   */
   async giveUp(): Promise<void> {
-    this.#end.abort()
+    this.#leaving.abort()
+    await this.queue.drained()
     await this.#running
+    this.#end.abort()
     for (const page of this.#pages) await page.close()
     await this.#hold[Symbol.asyncDispose]()
     this.#parts.log.info('this host gave the manager role up')
@@ -106,7 +114,7 @@ export class StandingManager {
   async #begin(): Promise<void> {
     await this.#fence?.throwIfLost(this.#end.signal)
     await this.serve.begin()
-    this.#running = Promise.all([this.serve.run(this.#end.signal), this.#watch()])
+    this.#running = Promise.all([this.serve.run(this.#leaving.signal), this.#watch()])
   }
 
   /** Every write of the role goes through here, and none without a look at the lease. */
@@ -117,7 +125,7 @@ export class StandingManager {
 
   async #watch(): Promise<void> {
     const { clock, log } = this.#parts
-    const { signal } = this.#end
+    const { signal } = this.#leaving
     while (!signal.aborted) {
       await sleep(clock, watched, signal).catch(() => {})
       if (signal.aborted) return
@@ -139,6 +147,7 @@ export class StandingManager {
   #lose(error: unknown): never {
     if (Fault.is(error, 'NOT_MANAGER')) {
       this.#isLost = true
+      this.#leaving.abort()
       this.#end.abort()
       this.#parts.onLost(error)
     }

@@ -56,7 +56,8 @@ function later(): { promise: Promise<void>; resolve: () => void } {
 }
 
 const report = (hostIdHeld: boolean, problem: string | null = null): MonitorReport => ({
-  ...{ latency: null, problem, total: bytes(0), free: bytes(0), metadataPercent: 0, hostIdHeld, hosts: [] }
+  ...{ latency: null, problem, total: bytes(0), free: bytes(0), metadataPercent: 0, hostIdHeld, hosts: [] },
+  isManager: false
 })
 
 t.test(

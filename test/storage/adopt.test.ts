@@ -43,11 +43,10 @@ async function service(t: Test, isAdopted: boolean) {
   const runDirectory = `${root}/run`
   const tools = { run, sanlock, clock: systemClock, log, owner: null, runDirectory }
   const settings = { storageDomainId: expected.domain, mount, runDirectory, importDirectory: null }
-  const worker = new WorkerService(
-    { ...settings, owner: null, sanlock: direct, logLevel: 'silent' },
-    tools,
-    () => {}
-  )
+  const worker = new WorkerService({ ...settings, owner: null, sanlock: direct, logLevel: 'silent' }, tools, {
+    onReport: () => {},
+    onManagerWanted: () => {}
+  })
   t.teardown(() => worker.stop())
   return { ask: worker.handlers, mount, directory: `${mount}/${expected.domain}` }
 }

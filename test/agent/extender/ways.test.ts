@@ -65,6 +65,41 @@ t.test('who manages is looked up once', async t => {
   t.strictSame(asked, ['look', 'peer', 'peer'])
 })
 
+t.test('a manager that has just handed the role over says to whom: that host is asked at once', async t => {
+  const refused = new Fault('NOT_MANAGER', 'not here', { facts: { successorHostId: 'host3' } })
+  const peers: string[] = []
+  const { ways, asked } = world({
+    view: there,
+    askManager: never,
+    peer: async hostId => {
+      peers.push(hostId)
+      if (hostId === 'host2') throw refused
+      return MiB(5120)
+    }
+  })
+  t.equal(await ways.extend(wanted, none), 'fast')
+  t.strictSame(peers, ['host2', 'host3'])
+  t.strictSame(asked, ['look'])
+  await ways.extend(wanted, none)
+  t.strictSame(asked, ['look', 'look'], 'and who manages is looked up again')
+})
+
+t.test('two hosts that send on to each other are not asked for ever', async t => {
+  const other = (hostId: string) => (hostId === 'host2' ? 'host3' : 'host2')
+  const refused = (hostId: string) =>
+    new Fault('NOT_MANAGER', 'not here', { facts: { successorHostId: other(hostId) } })
+  const peers: string[] = []
+  const { ways } = world({
+    view: there,
+    peer: async hostId => {
+      peers.push(hostId)
+      throw refused(hostId)
+    }
+  })
+  t.equal(await ways.extend(wanted, none), 'mailbox')
+  t.strictSame(peers.slice(0, 2), ['host2', 'host3'])
+})
+
 t.test('the network is cut: the mailbox at once, and the manager is looked up again', async t => {
   const { ways, asked } = world({ view: there, peer: unreachable })
   t.equal(await ways.extend(wanted, none), 'mailbox')

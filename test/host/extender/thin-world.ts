@@ -113,7 +113,8 @@ async function networkTo(workers: StorageWorkers) {
         throw new Fault(extended?.failure?.reason ?? 'INTERNAL', 'not extended')
       return extended.size
     },
-    refresh: async () => bytes(0)
+    refresh: async () => bytes(0),
+    handOver: async id => (await workers.ask(id, 'handOverManager', {}, never)).isFree
   }
   server.add(agentServices.peer, peerService(null as never, '', volumes, null as never)).addStandard()
   const port = await server.listenTls({

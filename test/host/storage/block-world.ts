@@ -74,7 +74,7 @@ export function blockWorldAt(
     ...{ sanlock: { mode: 'direct' as const, runDirectory: null }, logLevel: 'silent' }
   }
   const tools = { run, sanlock, clock: systemClock, log, owner: null, runDirectory }
-  const service = new WorkerService(settings, tools, () => {})
+  const service = new WorkerService(settings, tools, { onReport: () => {}, onManagerWanted: () => {} })
   const world: BlockWorld = {
     ...{ root, mount: '', devices, ask: service.handlers, program: runProgram },
     restarted: () => blockWorldAt(root, devices, storageDomainId, onRun),

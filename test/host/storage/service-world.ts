@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { pino } from 'pino'
 import type { Test } from 'tap'
 import { Ledger } from '../../../agent/ledger.js'
+import { Requests } from '../../../agent/requests.js'
 import { storageService } from '../../../agent/services/storage.js'
 import { setUpStorage } from '../../../agent/storage-setup.js'
 import { lockLevels, Tasks } from '../../../agent/tasks.js'
@@ -47,7 +48,11 @@ export async function serviceWorld(t: Test) {
     trust: { installation: () => null, denies: () => false },
     ...{ log, clock: systemClock }
   })
-  server.add(agentServices.storage, storageService({ ...parts, tasks, intents: () => [] })).addStandard()
+  const requests = new Requests(ledger, async () => {})
+  const manager = { prefer: () => {} }
+  server
+    .add(agentServices.storage, storageService({ ...parts, tasks, requests, manager, intents: () => [] }))
+    .addStandard()
   await server.listenUnix(`${root}/agent.sock`)
   const client = new RpcClient({ unixPath: `${root}/agent.sock` }, systemClock)
   await parts.storage.restore()

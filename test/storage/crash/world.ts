@@ -64,7 +64,7 @@ export function worldAt(root: string): World {
   const service = new WorkerService(
     settings,
     { run, sanlock, clock: systemClock, log, owner: null, runDirectory: `${root}/run` },
-    () => {}
+    { onReport: () => {}, onManagerWanted: () => {} }
   )
   const world: World = {
     ...{ root, mount, ask: service.handlers, program: runProgram, restarted: () => worldAt(root) },
