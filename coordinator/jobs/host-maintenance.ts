@@ -9,6 +9,7 @@ import { pendingOn } from '../store/pending.js'
 import type { Tx } from '../store/query.js'
 import { storageDomain, storageDomains, viewsOfHost } from '../store/storage-domains.js'
 import { vmsOfHost, vmOrNull, type Vm } from '../store/vms.js'
+import { untilWoken } from './awaited-host.js'
 import { placeTogether } from './place-together.js'
 import { firstPace, nextLeaving, nextPace, stuckOf } from './evacuation.js'
 import { eachOf } from './hosts.js'
@@ -146,16 +147,23 @@ async function emptyHost(world: JobWorld, evacuate: Evacuate, act: Act<Deactivat
 
 /** One try: null when the VM has left, else why not. After a restart of the coordinator the same try goes on. */
 async function moveAway(
-  { store }: JobWorld,
+  world: JobWorld,
   evacuate: Evacuate,
-  { jobId, context: { hostId }, signal }: Act<DeactivateHost>,
+  act: Act<DeactivateHost>,
   { id, generation }: Vm,
   tried: number,
   plan: ReadonlyMap<string, string>
 ): Promise<string | null> {
+  const { store } = world
+  const { jobId, signal } = act
+  const { hostId } = act.context
   const childId = derivedId(jobId, `evacuate/${id}/${generation}/${tried}`)
   try {
-    if (!jobOrNull(store.read, childId)) evacuate.order(id, childId, 'system', plan.get(id) ?? null)
+    if (!jobOrNull(store.read, childId)) {
+      const away = { purpose: 'migrate' as const, vmId: id, currentHostId: hostId, isRelaxed: true }
+      await untilWoken(world, { ...away, onlyHostId: null, preferredHostId: null, excluded: {} }, act)
+      evacuate.order(id, childId, 'system', plan.get(id) ?? null)
+    }
     const { turnedBack } = await evacuate.untilOver(childId, signal)
     if (turnedBack) throw turnedBack
     return null

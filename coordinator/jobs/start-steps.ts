@@ -55,8 +55,10 @@ export function choose<C extends StartContext>(world: JobWorld, purpose: Choice[
     run: async act => {
       // Restarts have their order from restart-policy.ts, which gives up waiting when it must.
       if (purpose !== 'start') return
-      await untilNeededRun(store, act.context.vmId, act.signal)
-      await untilWoken(world, act)
+      const { vmId, onlyHostId, excluded } = act.context
+      await untilNeededRun(store, vmId, act.signal)
+      const choice = { purpose, vmId, onlyHostId, excluded, preferredHostId: null, currentHostId: null }
+      await untilWoken(world, choice, act)
     },
     commit: (tx, { vmId, onlyHostId, preferredHostId, excluded }, jobId) => {
       const mayRelax = purpose === 'restart'

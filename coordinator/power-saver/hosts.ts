@@ -52,7 +52,8 @@ export function restingHosts(
   const resting: RestingHost[] = []
   let underWay = 0
   for (const { id, name, mode, rested, status } of hosts) {
-    if (isWorkedOn(reader, id)) underWay++
+    // One that a person empties is on no way to rest, and others may have to be woken for its VMs.
+    if (isWorkedOn(reader, id, rested === 1 ? powerJobs : wakingJobs)) underWay++
     else if (mode === 'active' && status === 'initializing') underWay++
     else if (rested === 1 && mode === 'maintenance') {
       if (isHeard(id)) resting.push({ hostId: id, name, state: 'maintenance' })
@@ -71,9 +72,10 @@ export const comingHosts = (reader: Reader, clusterId: string): string[] =>
     })
     .map(({ id }) => id)
 
-const powerJobs = ['host.deactivate', 'host.activate', 'host.fence']
+const wakingJobs = ['host.activate', 'host.fence']
+const powerJobs = ['host.deactivate', ...wakingJobs]
 
-const isWorkedOn = (reader: Reader, hostId: string, kinds: readonly string[] = powerJobs): boolean =>
+const isWorkedOn = (reader: Reader, hostId: string, kinds: readonly string[]): boolean =>
   reader.first(
     sql
       .selectFrom('job')

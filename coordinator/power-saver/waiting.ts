@@ -1,23 +1,33 @@
 import { wantedVm } from '../jobs/cluster-snapshot.js'
+import { isRunning } from '../jobs/observed-vm.js'
 import type { Loads } from '../jobs/world.js'
 import type { PlacementRequest } from '../scheduler/cluster.js'
+import { hostsOfCluster } from '../store/hosts.js'
 import { faultOrNull } from '../store/jobs.js'
 import { sql, type Reader } from '../store/query.js'
-import { vm } from '../store/vms.js'
+import { vm, vmsOfHost } from '../store/vms.js'
 
 /** More are not looked at in one round: each is compared with every host. */
 const mostLookedAt = 20
 
-/** VMs that are to run and have found no host: starts that wait for one, and restarts that failed for want of one. */
+/**
+ * VMs that look for a host: starts that wait for one, restarts that failed for want of one, and what runs on hosts
+ * that are to be empty.
+ */
 export function waitingVms(reader: Reader, loads: Loads, clusterId: string): PlacementRequest[] {
-  const wanted = [...waitingStarts(reader, clusterId), ...homeless(reader, clusterId)].slice(0, mostLookedAt)
-  return wanted.map(({ vmId, purpose, onlyHostId }) => ({
-    ...{ purpose, onlyHostId, currentHostId: null, preferredHostId: null, excluded: new Map() },
-    ...{ isRelaxed: false, vm: wantedVm(reader, loads, vm(reader, vmId)) }
+  const all = [
+    ...waitingStarts(reader, clusterId),
+    ...homeless(reader, clusterId),
+    ...leaving(reader, clusterId)
+  ]
+  return all.slice(0, mostLookedAt).map(({ vmId, ...wanted }) => ({
+    ...{ currentHostId: null, onlyHostId: null, isRelaxed: false, ...wanted },
+    ...{ preferredHostId: null, excluded: new Map(), vm: wantedVm(reader, loads, vm(reader, vmId)) }
   }))
 }
 
-type Wanted = { vmId: string; purpose: 'start' | 'restart'; onlyHostId: string | null }
+type Wanted = Pick<PlacementRequest, 'purpose'> &
+  Partial<Pick<PlacementRequest, 'currentHostId' | 'onlyHostId' | 'isRelaxed'>> & { vmId: string }
 
 function waitingStarts(reader: Reader, clusterId: string): Wanted[] {
   const jobs = reader.all(
@@ -61,6 +71,20 @@ function homeless(reader: Reader, clusterId: string): Wanted[] {
         .limit(1)
     )
     const isHomeless = last && faultOrNull(last.turnedBackJson)?.reason === 'NO_HOST'
-    return isHomeless ? [{ vmId: id, purpose: 'restart' as const, onlyHostId: null }] : []
+    return isHomeless ? [{ vmId: id, purpose: 'restart' as const }] : []
   })
+}
+
+/** Their host is emptied, and not by power saving, which looks before it begins. */
+function leaving(reader: Reader, clusterId: string): Wanted[] {
+  const emptied = hostsOfCluster(reader, clusterId).filter(
+    ({ mode, rested }) => mode === 'preparing' && rested === 0
+  )
+  return emptied.flatMap(({ id }) =>
+    vmsOfHost(reader, id)
+      .filter(row => isRunning(row) && !row.isExternal)
+      .map(row => ({
+        ...{ vmId: row.id, purpose: 'migrate' as const, currentHostId: id, isRelaxed: true }
+      }))
+  )
 }

@@ -13,7 +13,7 @@ import { replacePinnedHosts, vm } from '../../coordinator/store/vms.js'
 import { fixture, furnish, ids, log, testClock } from './jobs/fixture.js'
 
 /** Two hosts that are up and have power devices, under a policy that switches hosts. */
-async function powered(t: { teardown(end: () => unknown): void }, vm: 'none' | 'down' = 'none') {
+async function powered(t: { teardown(end: () => unknown): void }, vm: 'none' | 'down' | 'running' = 'none') {
   const made = await fixture()
   t.teardown(made.close)
   furnish(made, vm)
@@ -96,6 +96,34 @@ t.test('a start that finds no host waits for one that power saving wakes for it'
   const { state } = await jobs.untilOver(jobId, AbortSignal.timeout(20_000))
   t.equal(state, 'succeeded')
   t.equal(vm(store.read, ids.vm).hostId, hostId)
+})
+
+t.test('a host is woken for the VMs of one that a person empties', async t => {
+  const { store, jobs, round, step, resting } = await powered(t, 'running')
+  await round()
+  t.strictSame(
+    resting().map(({ id }) => id),
+    [ids.hostB]
+  )
+  const jobId = store.transaction(tx => {
+    updateHost(tx, ids.hostA, { mode: 'preparing' })
+    return jobs.create(tx, 'host.deactivate', {
+      ...{
+        objects: { host: ids.hostA },
+        actor: 'local',
+        context: { hostId: ids.hostA, storageDomainIds: [] }
+      },
+      claims: [{ type: 'host', id: ids.hostA, mode: 'change' }]
+    })
+  })
+  while (resting().length > 0) {
+    step()
+    await setImmediate()
+  }
+  const { state, turnedBack } = await jobs.untilOver(jobId, AbortSignal.timeout(20_000))
+  t.equal(state, 'succeeded', turnedBack?.message ?? '')
+  t.equal(host(store.read, ids.hostA).mode, 'maintenance')
+  t.match(vm(store.read, ids.vm), { hostId: ids.hostB, status: 'up' })
 })
 
 t.test('a coordinator that as many hosts refuse as obey switches no host', async t => {
