@@ -1,3 +1,4 @@
+import { Fault } from '../common/fault.js'
 import type { Logger } from '../common/log.js'
 import type { Locks, Want } from '../common/locks.js'
 import { Rollback } from '../common/rollback.js'
@@ -53,6 +54,7 @@ export class Disks {
     for (const [index, disk] of disks.entries()) {
       rollback.onFailure('tear down', () => this.#letGo(vmId, useOf(disk)))
       const { chain, hasDirectIo } = await this.#reach(vmId, useOf(disk), signal)
+      if (disk.shareable) throwUnlessShareable(disk, chain, hasDirectIo)
       prepared.push({
         ...{ diskId: disk.diskId, bus: disk.bus, isCdrom: disk.cdrom, isReadOnly: disk.readOnly },
         ...{ slot: disk.slot, chain, hasDirectIo, limits: disk.limits ?? null },
@@ -123,6 +125,16 @@ export class Disks {
     this.#users.set(keyOf(use), known)
     return known
   }
+}
+
+/** What one VM writes the others must read at once: past every cache, and with no header that one of them keeps. */
+function throwUnlessShareable({ diskId }: VmDisk, chain: ChainLink[], hasDirectIo: boolean): void {
+  const isRaw = chain.length === 1 && chain[0]?.format === 'raw'
+  if (isRaw && hasDirectIo) return
+  const why = isRaw ? 'its storage knows no direct I/O' : 'it is not raw'
+  throw new Fault('WRONG_STATE', `disk ${diskId} cannot be written by several VMs: ${why}`, {
+    facts: { disk: diskId }
+  })
 }
 
 const keyOf = ({ storageDomainId, imageId }: Medium) => `${storageDomainId}/${imageId}`

@@ -102,6 +102,7 @@ function diskOf(disk: Fields): VmDisk {
     slot: bus === 'sata' ? 0 : disk.integer('slot', 1, userSlots),
     readOnly: cdrom || disk.bool('readOnly'),
     cdrom,
+    shareable: disk.bool('shareable'),
     limits: disk.optionalMessage('limits', readDiskLimits) ?? null
   }
 }

@@ -222,6 +222,10 @@ export const storageDomains: Resource<StorageDomain, StorageDomains> = {
   ]
 }
 
+/** What it holds, and who may write it, where that is something special. */
+const diskFormat = ({ format, content, shareable }: Disk) =>
+  content === 'DISK_CONTENT_ISO' ? 'iso' : formatEnum(format, 'DISK_FORMAT') + (shareable ? ' (shared)' : '')
+
 export const disks: Resource<Disk, Disks> = {
   noun: 'disk',
   plural: 'disks',
@@ -238,7 +242,7 @@ export const disks: Resource<Disk, Disks> = {
     ['STATUS', disk => formatEnum(disk.status, 'DISK_STATUS')],
     ['CAPACITY', disk => formatSize(disk.capacity)],
     ['ALLOCATED', disk => formatSize(disk.allocatedBytes)],
-    ['FORMAT', disk => formatEnum(disk.format, 'DISK_FORMAT')],
+    ['FORMAT', diskFormat],
     ['STORAGE DOMAIN', (disk, names) => names('storage-domain', disk.storageDomainId)],
     ['USED BY', (disk, names) => (disk.vmId ? names('vm', disk.vmId) : names('template', disk.templateId))],
     ['ID', disk => disk.diskId],

@@ -40,7 +40,9 @@ function runsTwice(looks: readonly HostLook[]): Finding[] {
 function writers(reader: Reader, looks: readonly HostLook[]): Finding[] {
   const uses = looks.flatMap(look =>
     runningOn(look).flatMap(({ vmId, spec }) =>
-      (spec?.disks ?? []).filter(disk => !disk.readOnly).map(disk => [disk.volumeId, vmId] as const)
+      (spec?.disks ?? [])
+        .filter(disk => !disk.readOnly && !disk.shareable)
+        .map(disk => [disk.volumeId, vmId] as const)
     )
   )
   return [...groupBy(uses)].flatMap(([volumeId, users]) => {

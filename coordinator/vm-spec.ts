@@ -45,6 +45,7 @@ export function vmSpec({ vm, disks, cdDrives, nics, lease, cpuModel, machineType
       bus: wireBus(attachment.bus),
       slot: attachment.slot,
       readOnly: attachment.isReadOnly,
+      shareable: attachment.isShared,
       limits: told.disks.find(({ diskId }) => diskId === disk.id)?.limits ?? null
     })),
     nics: nics.map(({ mac, bridge, slot }) => ({

@@ -5,6 +5,7 @@ import { addReading, idOf, optionalIdOf } from '../resource.js'
 import { disks, storageDomains } from '../resources.js'
 import { withSession } from '../session.js'
 import { parseSize } from '../units.js'
+import { changes } from '../update.js'
 import { finish } from '../wait.js'
 
 const service = coordinatorServices.disk
@@ -14,17 +15,19 @@ export type Shape = { format?: keyof typeof formats; preallocated?: boolean }
 
 export function addDisk(program: Command): void {
   const noun = program.command('disk').description('What is attached to VMs.')
-  type Create = Shape & { size: string; storageDomain: string }
+  type Create = Shape & { size: string; storageDomain: string; shareable?: boolean }
   withFormat(noun.command('create'))
     .argument('<NAME>')
     .requiredOption('--size <SIZE>', 'size that the guest sees, for example 20G', parseSize)
     .requiredOption('--storage-domain <STORAGE-DOMAIN>', 'where it lies, id or name')
+    .option('--shareable', 'several VMs may write it at once (raw and preallocated only)')
     .description('Create an empty disk.')
     .addHelpText('after', '\nExample:\n  drover disk create data --size 20G --storage-domain fast')
     .action(
       withSession(async (session, name: string, options: Create) => {
         const storageDomainId = await idOf(session, storageDomains, options.storageDomain)
-        const disk = { name, storageDomainId, capacity: options.size, ...wireFormat(options) }
+        const { size: capacity, shareable = false } = options
+        const disk = { name, storageDomainId, capacity, shareable, ...wireFormat(options) }
         const job = await session.call(service.CreateDisk, { requestId: session.requestId(), disk })
         await finish(session, job, ({ objects }) => `created disk ${name} (${objects['disk'] ?? ''})`)
       })
@@ -33,13 +36,16 @@ export function addDisk(program: Command): void {
   noun
     .command('update')
     .argument('<DISK>', 'id or name')
-    .requiredOption('--name <NAME>', 'new name')
+    .option('--name <NAME>', 'new name')
+    .option('--shareable', 'several VMs may write it at once')
+    .option('--no-shareable', 'one VM writes it')
     .description('Change a disk.')
     .action(
-      withSession(async (session, idOrName: string, { name }: { name: string }) => {
+      withSession(async (session, idOrName: string, options: { name?: string; shareable?: boolean }) => {
+        const updateMask = changes(options, { name: 'name', shareable: 'shareable' })
         const before = await disks.get(session, idOrName)
-        const disk = { diskId: before.diskId, name, etag: before.etag }
-        const request = { requestId: session.requestId(), disk, updateMask: { paths: ['name'] } }
+        const disk = { ...options, diskId: before.diskId, etag: before.etag }
+        const request = { requestId: session.requestId(), disk, updateMask }
         const updated = await session.call(service.UpdateDisk, request)
         session.out.print(session.options.json ? json(updated) : `changed disk ${updated.name}`)
       })

@@ -33,6 +33,7 @@ import { diskMessage, jobMessage } from './messages.js'
 import { chargeDisks, enlistDisk } from './quota-check.js'
 import { orderedJob, type Workshop } from './ordered-job.js'
 import type { ThinOf } from './thin-disks.js'
+import { changeShareable, onUsers, readShareable } from './shared-disks.js'
 import { roomyDomain } from './vm-checks.js'
 import type { Who } from './vm-orders.js'
 
@@ -75,36 +76,32 @@ export function diskService(
       check: fields =>
         asked(
           fields,
-          fields.message('disk', it => ({
-            ...{ id: it.optionalUuid('diskId'), name: it.name('name') },
-            ...{
-              storageDomainId: it.uuid('storageDomainId'),
-              capacity: readCapacity(it),
-              ...readVolumeKind(it)
+          fields.message('disk', it => {
+            const kind = readVolumeKind(it)
+            return {
+              ...{ id: it.optionalUuid('diskId'), name: it.name('name'), ...kind },
+              ...{ storageDomainId: it.uuid('storageDomainId'), capacity: readCapacity(it) },
+              isShareable: readShareable(it, kind)
             }
-          }))
+          })
         ),
       method: async (request, context) =>
         orderedJob(workshop, 'CreateDisk', request, context, (tx, who) => {
-          const { id, name, ...wanted } = request.content
+          const { id, name, isShareable, ...wanted } = request.content
           const diskId = id ?? clock.newId()
           throwIfDiskExists(tx, diskId)
-          return orderDisk(
-            workshop,
-            tx,
-            'disk.create',
-            name,
-            newVolume(clock.newId, diskId, name, wanted),
-            [],
-            who
-          )
+          const volume = newVolume(clock.newId, diskId, name, wanted)
+          const jobId = orderDisk(workshop, tx, 'disk.create', name, volume, [], who)
+          if (isShareable) updateDisk(tx, diskId, { isShareable: 1 })
+          return jobId
         })
     }),
     getDisk: unary({
       check: fields => fields.idOrName('diskId'),
       method: async (name, { signal }) => {
         const found = diskOf(store.read, resolveId(store.read, 'disk', name))
-        return { ...diskMessage(found), thin: await thinOf(found, signal) }
+        const vmIds = vmsOfDisk(store.read, found.id).map(({ id }) => id)
+        return { ...diskMessage(found), vmIds, thin: await thinOf(found, signal) }
       }
     }),
     listDisks: unary({
@@ -117,18 +114,21 @@ export function diskService(
     }),
     updateDisk: unary({
       check: fields => {
-        fields.fieldMask('updateMask', ['name'])
-        return asked(
-          fields,
-          fields.message('disk', it => ({ id: it.uuid('diskId'), etag: readEtag(it), name: it.name('name') }))
-        )
+        const mask = fields.fieldMask('updateMask', ['name', 'shareable'])
+        const content = fields.message('disk', it => ({
+          ...{ id: it.uuid('diskId'), etag: readEtag(it) },
+          ...(mask.has('name') && { name: it.name('name') }),
+          ...(mask.has('shareable') && { isShareable: it.bool('shareable') })
+        }))
+        return asked(fields, content)
       },
       method: async (request, context) => {
-        const { id, etag, name } = request.content
+        const { id, etag, name, isShareable } = request.content
         mutations.perform('UpdateDisk', request, context, tx => {
           const before = diskOf(tx, id)
           throwIfStaleEtag(etag, before, `disk ${before.name}`)
-          updateDisk(tx, id, { name })
+          if (isShareable !== undefined) changeShareable(tx, before, isShareable)
+          if (name !== undefined) updateDisk(tx, id, { name })
           return {}
         })
         return message(id)
@@ -154,7 +154,7 @@ export function diskService(
           const jobId = jobs.create(tx, 'disk.resize', {
             context: { hostId: null, diskId, storageDomainId, volumeId, capacity },
             objects: { disk: diskId },
-            claims: [onDisk(diskId, 'change'), ...onVm(disk)],
+            claims: [onDisk(diskId, 'change'), ...onUsers(tx, diskId)],
             ...who
           })
           chargeDisks(tx, [diskId], who.actor, clock.wall())
@@ -182,7 +182,7 @@ export function diskService(
               ...{ imageId: from.id, volumeId: from.volumeId }
             }
           }
-          const claims = [onDisk(diskId, 'copy'), ...onVm(from), onDomain(from.storageDomainId)]
+          const claims = [onDisk(diskId, 'copy'), ...onUsers(tx, diskId), onDomain(from.storageDomainId)]
           return orderDisk(workshop, tx, 'disk.copy', name, volume, claims, who)
         })
     }),
@@ -241,8 +241,6 @@ const unlessClaimed = (claims: Claim[], { type, id, mode }: Claim): Claim[] =>
 
 const onDisk = (id: string, mode: Claim['mode']): Claim => ({ type: 'disk', id, mode })
 const onDomain = (id: string): Claim => ({ type: 'storageDomain', id, mode: 'read' })
-/** While the disk of a VM is read or changed, nobody starts the VM. */
-const onVm = ({ vmId }: Disk): Claim[] => (vmId === '' ? [] : [{ type: 'vm', id: vmId, mode: 'change' }])
 
 function throwIfDiskExists(reader: Reader, id: string): void {
   if (reader.first(sql.selectFrom('disk').select('id').where('id', '=', id))) {

@@ -13,6 +13,7 @@ import { vmDisks } from '../store/vms.js'
 import type { Lists, ListSpec } from './list.js'
 import { snapshotMessage } from './messages.js'
 import { orderedJob, type Workshop } from './ordered-job.js'
+import { throwIfShared } from './shared-disks.js'
 import { downVm, roomyDomain } from './vm-checks.js'
 import type { Who } from './vm-orders.js'
 
@@ -77,7 +78,9 @@ function orderSnapshot(
   if (snapshotsOf(tx, vmId).length >= mostSnapshots) {
     throw new Fault('WRONG_STATE', `VM ${vm.name} has ${mostSnapshots} snapshots, which is the most`)
   }
-  const disks = vmDisks(tx, vmId)
+  const attached = vmDisks(tx, vmId)
+  throwIfShared(tx, attached, 'snapshots')
+  const disks = attached
     .filter(({ isReadOnly }) => !isReadOnly)
     .map(({ diskId }): SnapshotDisk => {
       const { name: diskName, status, storageDomainId, capacity, volumeId, chainLength } = diskOf(tx, diskId)

@@ -19,6 +19,7 @@ import { insertNewDisk } from './create-vm.js'
 import type { Lists, ListSpec } from './list.js'
 import { templateMessage } from './messages.js'
 import { orderedJob, type Workshop } from './ordered-job.js'
+import { throwIfShared } from './shared-disks.js'
 import { activeDomain, downVm, roomyDomain } from './vm-checks.js'
 import { mostDisks, readFirmware, readMemory, readVcpus } from './vm-fields.js'
 import type { Who } from './vm-orders.js'
@@ -174,7 +175,8 @@ function orderTemplate({ mutations: { clock }, jobs }: Workshop, tx: Tx, wanted:
 }
 
 function shareableDisk(reader: Reader, diskId: string): SharedDisk {
-  const { name, status, vmId, templateId, volumeId, storageDomainId, chainLength } = diskOf(reader, diskId)
+  const disk = diskOf(reader, diskId)
+  const { name, status, vmId, templateId, volumeId, storageDomainId, chainLength } = disk
   const wrong =
     status !== 'ok'
       ? `is ${status}`
@@ -182,16 +184,20 @@ function shareableDisk(reader: Reader, diskId: string): SharedDisk {
         ? `belongs to VM ${vmId}; detach it, or name the VM instead`
         : templateId !== ''
           ? `belongs to template ${templateId}`
-          : chainLength !== 1
-            ? `has ${chainLength} volumes; copy it first`
-            : null
+          : disk.isShareable || disk.content === 'iso'
+            ? `is ${disk.isShareable ? 'shareable' : 'an ISO image'}, and templates have none of these`
+            : chainLength !== 1
+              ? `has ${chainLength} volumes; copy it first`
+              : null
   if (wrong !== null) throw new Fault('WRONG_STATE', `disk ${name} ${wrong}`, { facts: { disk: diskId } })
   activeDomain(reader, storageDomainId)
   return { diskId, volumeId, storageDomainId }
 }
 
 function copiesOf(reader: Reader, vm: Vm, name: string, newId: () => string): NewVolume[] {
-  return vmDisks(reader, vm.id).map(({ diskId }) => {
+  const attached = vmDisks(reader, vm.id)
+  throwIfShared(reader, attached, 'templates')
+  return attached.map(({ diskId }) => {
     const { storageDomainId, capacity, volumeId, status } = diskOf(reader, diskId)
     if (status !== 'ok') throw new Fault('WRONG_STATE', `disk ${diskId} is ${status}`)
     roomyDomain(reader, storageDomainId)

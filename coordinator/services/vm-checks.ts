@@ -75,8 +75,9 @@ export function attachableDisk(reader: Reader, { diskId, isReadOnly }: DiskAttac
   if (disk.content === 'iso') {
     throw new Fault('WRONG_STATE', `disk ${disk.name} is an ISO image: put it into a CD-ROM drive instead`)
   }
-  if (disk.vmId !== '' && !isReadOnly) {
-    throw new Fault('WRONG_STATE', `disk ${disk.name} is attached to VM ${disk.vmId}`, {
+  if (disk.vmId !== '' && !isReadOnly && !disk.isShareable) {
+    const text = `disk ${disk.name} is attached to VM ${disk.vmId}, and only a shareable disk is written by several`
+    throw new Fault('WRONG_STATE', text, {
       facts: { vm: disk.vmId }
     })
   }

@@ -172,14 +172,14 @@ export function orderDelete({ jobs }: Workshop, tx: Tx, vmId: string, keepsDisks
   const dependents = dependentsOf(tx, vmId)
   if (dependents.length > 0)
     throw new Fault('WRONG_STATE', `VM ${row.name} is needed by ${dependents.join(', ')}: end that first`)
-  const attachments = vmDisks(tx, vmId).map(({ diskId, isReadOnly }) => ({
+  const attachments = vmDisks(tx, vmId).map(({ diskId, isReadOnly, isShared }) => ({
     ...diskOf(tx, diskId),
-    isReadOnly
+    isOwn: !isReadOnly && !isShared
   }))
   if (keepsDisks && snapshotsOf(tx, vmId).length > 0) {
     throw new Fault('WRONG_STATE', `VM ${row.name} has snapshots: remove them first to keep its disks`)
   }
-  const own = keepsDisks ? [] : attachments.filter(({ isReadOnly }) => !isReadOnly)
+  const own = keepsDisks ? [] : attachments.filter(({ isOwn }) => isOwn)
   const disks = own.map(({ id, storageDomainId }) => ({ diskId: id, storageDomainId }))
   const context = { vmId, hostId: null, disks, leaseStorageDomainId: row.leaseStorageDomainId }
   const claims: Claim[] = [

@@ -131,6 +131,16 @@ export function insertVmDisk(tx: Tx, row: Insertable<VmDiskTable>): void {
   tx.run(sql.insertInto('vmDisk').values(row))
 }
 
+/** Its attachments say too whether a second writer is let in. */
+export function shareVmDisks(tx: Tx, diskId: string, isShared: boolean): void {
+  tx.run(
+    sql
+      .updateTable('vmDisk')
+      .set({ isShared: isShared ? 1 : 0 })
+      .where('diskId', '=', diskId)
+  )
+}
+
 export function deleteVmDisk(tx: Tx, vmId: string, diskId: string): number {
   return tx.run(sql.deleteFrom('vmDisk').where('vmId', '=', vmId).where('diskId', '=', diskId))
 }

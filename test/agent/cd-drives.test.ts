@@ -142,3 +142,24 @@ t.test('drives travel as they are, and what is wrong with them is named', async 
   wrong([{ medium: { ...medium(), imageId: '../etc' } }], 'cd_drives[0].medium.image_id')
   wrong([{}, {}, {}, {}, {}], 'cd_drives')
 })
+
+t.test('what several VMs write is raw and past every cache', async t => {
+  const disk: VmDisk = {
+    ...{ ...medium(), diskId: randomUUID(), bus: 'scsi', slot: 1, readOnly: false, cdrom: false },
+    shareable: true
+  }
+  const port = (format: 'raw' | 'qcow2', hasDirectIo: boolean): VolumePort => ({
+    ...storage().port,
+    prepare: async () => [{ path: '/run/x', format, hasDirectIo }]
+  })
+  const [a, b] = [specWith({ disks: [disk] }), specWith({ disks: [disk] })]
+  const { port: whole, prepared } = storage()
+  const disks = disksOver(whole)
+  const [one] = await disks.prepare(a, signal)
+  t.match(one, { isShareable: true, hasDirectIo: true })
+  await disks.prepare(b, signal)
+  await disks.tearDown(a)
+  t.ok(prepared.has(disk.imageId), 'the other one still has it')
+  await t.rejects(disksOver(port('qcow2', true)).prepare(a, signal), /it is not raw/)
+  await t.rejects(disksOver(port('raw', false)).prepare(a, signal), /no direct I\/O/)
+})
