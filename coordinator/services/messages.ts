@@ -182,15 +182,11 @@ export const storageDomainMessage = (reader: Reader, domain: StorageDomain) => (
   etag: etagOf(domain),
   created: wireTime(domain.created),
   criticalBytes: String(domain.criticalBytes),
-  metadataPercent: domain.metadataPercent,
-  managerHostId: domain.managerHostId ?? '',
-  managerWhy: domain.managerWhy,
-  managerSince: wireTimeOrNull(domain.managerSince === 0 ? null : domain.managerSince)
+  metadataPercent: domain.metadataPercent
 })
 
-const viewMessage = ({ hostId, health, readLatencyMs, problem, isManager }: HostView) => {
-  const manager = isManager === 1
-  return { hostId, health: enumOf('STORAGE_DOMAIN_HEALTH', health), readLatencyMs, problem, manager }
+const viewMessage = ({ hostId, health, readLatencyMs, problem }: HostView) => {
+  return { hostId, health: enumOf('STORAGE_DOMAIN_HEALTH', health), readLatencyMs, problem }
 }
 
 export const decisionMessage = ({ time, purpose, hostId, verdicts, summary, jobId }: Decision) => {
