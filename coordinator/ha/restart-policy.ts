@@ -21,6 +21,8 @@ export type FailedVm = {
   failedAttempts: number
   /** Whether that was for want of a host: nothing was tried, so it may be tried more often. */
   foundNoHost: boolean
+  /** And that there is one now that could take it. */
+  hasRoomNow: boolean
   hasJob: boolean
 }
 
@@ -91,8 +93,13 @@ function obstacleOf(
   return null
 }
 
-/** A failed start: 30 s ten times, then every 30 min; without a host every 2 min. A VM that starts and dies: 0, 10, 30, 60, 300 s. */
-function waitBefore({ lastAttemptFailed, failedAttempts, foundNoHost, recentRestarts }: FailedVm): Seconds {
+/**
+ * A failed start: 30 s ten times, then every 30 min; without a host every 2 min, and soon when there is one. A VM that
+ * starts and dies: 0, 10, 30, 60, 300 s.
+ */
+function waitBefore(vm: FailedVm): Seconds {
+  const { lastAttemptFailed, failedAttempts, foundNoHost, hasRoomNow, recentRestarts } = vm
+  if (lastAttemptFailed && foundNoHost && hasRoomNow) return seconds(5)
   if (lastAttemptFailed) return seconds(failedAttempts <= 10 ? 30 : foundNoHost ? 120 : 1800)
   return dying[Math.min(recentRestarts, dying.length - 1)] ?? seconds(300)
 }

@@ -23,6 +23,7 @@ import { jobOrNull } from '../store/jobs.js'
 import type { Reader, Tx } from '../store/query.js'
 import { isKnownVm } from '../known-vms.js'
 import type { StaleStore } from '../stale-store.js'
+import { managedCounts } from '../store/storage-domains.js'
 import type { Store } from '../store/store.js'
 import { leaseOf, noteVm, vm, vms, vmsOfHost, type Vm } from '../store/vms.js'
 import type { Action, HaPolicy } from './decide.js'
@@ -34,6 +35,7 @@ import { readLease } from './lease-reading.js'
 import type { HaWorld, HostDecision, WatchedCluster, WatchedHost } from './loop.js'
 import { markLost, markUnknown, noteOf } from './lost-vms.js'
 import type { FailedVm } from './restart-policy.js'
+import { Rooms } from './rooms.js'
 import type { StorageFencing } from './storage-fencing.js'
 
 export type StoreWorldOptions = {
@@ -77,11 +79,13 @@ export class StoreWorld implements HaWorld {
   readonly #restarts = new Map<string, Restarts>()
   readonly #started: Seconds
   readonly #orphans: OrphanWatch
+  readonly #rooms: Rooms
 
   constructor(options: StoreWorldOptions) {
     this.#options = options
     this.#started = options.clock.monotonic()
     this.#orphans = new OrphanWatch(options)
+    this.#rooms = new Rooms(options)
   }
 
   uptime(): Seconds {
@@ -94,12 +98,13 @@ export class StoreWorld implements HaWorld {
 
   clusters(): WatchedCluster[] {
     const { read } = this.#options.store
+    const managed = managedCounts(read)
     return clusters(read).map(row => ({
       clusterId: row.id,
       policy: policyOf(row),
       hosts: hostsOfCluster(read, row.id)
         .filter(host => this.#isWatched(host))
-        .map(host => this.#watched(host))
+        .map(host => this.#watched(host, managed.has(host.id)))
     }))
   }
 
@@ -110,7 +115,7 @@ export class StoreWorld implements HaWorld {
     return health !== 'initializing' && this.uptime() > firstContact
   }
 
-  #watched(row: Host): WatchedHost {
+  #watched(row: Host, managesStorageDomain: boolean): WatchedHost {
     const { store, clock, isHeard, leases, power, storageFencing } = this.#options
     const now = clock.monotonic()
     const reports = leases.about(row, now)
@@ -127,7 +132,7 @@ export class StoreWorld implements HaWorld {
         lease,
         lastRenewal: leases.lastRenewal(row),
         renewEvery: seconds(2 * Math.max(10, ...reports.map(({ ioTimeout }) => ioTimeout))),
-        managesStorageDomain: false,
+        managesStorageDomain,
         vmCount: vmsOn(store.read, row.id),
         isConfirmedByOperator: row.proof === 'operator',
         hasKdump: power.has(row, 'kdump'),
@@ -208,12 +213,15 @@ export class StoreWorld implements HaWorld {
 
   failedVms(): FailedVm[] {
     const { store } = this.#options
-    return vms(store.read).flatMap(row => {
+    const failed = vms(store.read).flatMap(row => {
       if (this.#isFailed(row) || this.#isStarting(row)) return [this.#failed(row)]
       const known = this.#restarts.get(row.id)
       if (known) known.failedSince = null
       return []
     })
+    const homeless = failed.filter(({ foundNoHost, hasJob }) => foundNoHost && !hasJob)
+    const rooms = this.#rooms.among(homeless.map(({ vmId }) => vmId))
+    return failed.map(vm => ({ ...vm, hasRoomNow: vm.foundNoHost && rooms.has(vm.vmId) }))
   }
 
   /** Its restart has begun and is not over: others may have to wait for it. */
@@ -256,6 +264,7 @@ export class StoreWorld implements HaWorld {
       lastAttemptFailed: restarts.failed > 0,
       failedAttempts: restarts.failed,
       foundNoHost: restarts.foundNoHost,
+      hasRoomNow: false,
       hasJob: holdersOf(store.read, 'vm', row.id).length > 0
     }
   }

@@ -126,7 +126,7 @@ t.test('nothing is written down while nothing changes', async t => {
 t.test('a VM that died is restarted', async t => {
   const failed = { vmId: 'v', name: 'v', priority: 1, isHa: true, hasLease: true, recentRestarts: 0 }
   const vm: FailedVm = {
-    ...{ ...failed, failedSince: seconds(0), dependsOn: [], foundNoHost: false },
+    ...{ ...failed, failedSince: seconds(0), dependsOn: [], foundNoHost: false, hasRoomNow: false },
     lastAttempt: null,
     lastAttemptFailed: false,
     failedAttempts: 0,

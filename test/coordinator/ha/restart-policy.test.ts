@@ -14,6 +14,7 @@ const vm = (vmId: string, change: Partial<FailedVm> = {}): FailedVm => ({
   lastAttemptFailed: false,
   failedAttempts: 0,
   foundNoHost: false,
+  hasRoomNow: false,
   hasJob: false,
   ...change
 })
@@ -47,6 +48,24 @@ const cases: Array<[why: string, change: Partial<FailedVm>, now: number, expecte
     { lastAttempt: seconds(0), lastAttemptFailed: true, failedAttempts: 11, foundNoHost: true },
     120,
     'restart'
+  ],
+  [
+    'found no host, and there is one now',
+    {
+      lastAttempt: seconds(0),
+      lastAttemptFailed: true,
+      failedAttempts: 11,
+      foundNoHost: true,
+      hasRoomNow: true
+    },
+    5,
+    'restart'
+  ],
+  [
+    'fails where there is room',
+    { lastAttempt: seconds(0), lastAttemptFailed: true, failedAttempts: 11, hasRoomNow: true },
+    120,
+    'wait'
   ],
   ['died for the first time', { lastAttempt: seconds(0), recentRestarts: 0 }, 0, 'restart'],
   ['died again at once', { lastAttempt: seconds(0), recentRestarts: 1 }, 9, 'wait'],

@@ -67,6 +67,7 @@ export class SimRestarts {
       lastAttempt: restarts.lastAttempt === null ? null : seconds(restarts.lastAttempt),
       ...{ lastAttemptFailed: restarts.failed > 0, failedAttempts: restarts.failed },
       foundNoHost: restarts.foundNoHost,
+      hasRoomNow: false,
       hasJob: jobs.claims(row.id)
     }
   }
