@@ -210,6 +210,7 @@ export const storageDomains: Resource<StorageDomain, StorageDomains> = {
   name: storageDomain => storageDomain.name,
   filterFields: 'name, status',
   orderFields: 'name, status, created',
+  refers: ['host'],
   columns: [
     ['NAME', each => each.name],
     ['STATUS', each => formatEnum(each.status, 'STORAGE_DOMAIN_STATUS')],
@@ -217,6 +218,7 @@ export const storageDomains: Resource<StorageDomain, StorageDomains> = {
     ['FREE', each => formatSize(each.freeBytes)],
     ['TOTAL', each => formatSize(each.totalBytes)],
     ['HOSTS', each => String(each.hosts.length)],
+    ['MANAGER', (each, names) => names('host', each.managerHostId)],
     ['ID', each => each.storageDomainId],
     ['PROBLEM', each => each.problem]
   ]

@@ -6,6 +6,7 @@ import type { Agents } from './agents.js'
 import type { ClusterLoop } from './cluster-loop.js'
 import type { CoordinatorConfig } from './config.js'
 import type { Leadership } from './leadership.js'
+import type { ManagerLoop } from './managers/loop.js'
 import type { Observer } from './observe.js'
 import { applyLimits } from './qos/apply.js'
 import { Renewals } from './renewal.js'
@@ -30,6 +31,7 @@ export type ChoresOptions = {
   ca: CertificateAuthority
   own: OwnIdentity
   clusterLoop: ClusterLoop
+  managerLoop: ManagerLoop
   use: UseWatch
   clock: Clock
   log: Logger
@@ -68,6 +70,11 @@ export function chores(options: ChoresOptions): Chore[] {
       name: 'look after clusters',
       every: seconds(config.cluster_seconds),
       work: () => options.clusterLoop.run()
+    },
+    {
+      name: 'place managers of storage domains',
+      every: seconds(1),
+      work: signal => options.managerLoop.run(signal)
     },
     {
       name: 'apply limits',

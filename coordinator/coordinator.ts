@@ -19,6 +19,7 @@ import { Ha } from './ha/ha.js'
 import { jobServices } from './job-services.js'
 import { secretsKey } from './keys.js'
 import { Leadership } from './leadership.js'
+import { ManagerLoop } from './managers/loop.js'
 import { Measured } from './measured.js'
 import { Notify } from '../common/notify.js'
 import { UseWatch } from '../common/own-use.js'
@@ -198,14 +199,17 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   observer.tend()
   jobs.start()
   const clusterLoop = new ClusterLoop({ store, jobs, loads: measured, isHeard, mayActUnasked, clock, log })
+  const managerLoop = new ManagerLoop({
+    ...{ store, hosts: agents, isHeard, mayActUnasked, clock, log },
+    lacks: hostId => agents.lacks(hostId)
+  })
   const loops = [
     ha.run(end.signal),
     hostStorage.run(end.signal),
     keepUp(
       chores({
         ...{ config, store, leadership, agents, observer, enrolment, denied, ca, own, clock, log },
-        clusterLoop,
-        use,
+        ...{ clusterLoop, managerLoop, use },
         reload: () => server.reload(own.certificates)
       }),
       clock,

@@ -52,6 +52,7 @@ export function observeStorageDomain(
     totalBytes: Number(seen.totalBytes),
     freeBytes: Number(seen.freeBytes),
     hostIdHeld: bit(seen.hostIdHeld),
+    isManager: bit(seen.manager),
     lastOk: wallOf(seen.lastOk),
     leasesJson: JSON.stringify(seen.hostLeases.map(leaseOf))
   })

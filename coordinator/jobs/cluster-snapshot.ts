@@ -13,6 +13,7 @@ import { disk } from '../store/disks.js'
 import { hostsOfCluster, type Host } from '../store/hosts.js'
 import { policyOf } from '../store/policies.js'
 import { sql, type Reader } from '../store/query.js'
+import { managedCounts } from '../store/storage-domains.js'
 import { pinnedHosts, vmImages, vmNics, type Vm } from '../store/vms.js'
 import type { Loads } from './world.js'
 
@@ -32,11 +33,13 @@ export function snapshotOf(
     loads
   )
   const storage = activeStorage(reader, clusterId)
+  const managed = managedCounts(reader)
   const hosts = hostsOfCluster(reader, clusterId).map(host =>
     schedulable(host, loads, policy, {
       running: running.get(host.id) ?? [],
       pending: pending.get(host.id) ?? [],
-      storageDomainIds: storage.get(host.id) ?? []
+      storageDomainIds: storage.get(host.id) ?? [],
+      managedStorageDomains: managed.get(host.id) ?? 0
     })
   )
   return { policy, hosts, affinity: affinityOf(reader, clusterId) }
@@ -110,7 +113,7 @@ function schedulable(
   host: Host,
   loads: Loads,
   { parameters }: SchedulingPolicy,
-  now: Pick<SchedulableHost, 'running' | 'pending' | 'storageDomainIds'>
+  now: Pick<SchedulableHost, 'running' | 'pending' | 'storageDomainIds' | 'managedStorageDomains'>
 ): SchedulableHost {
   const { capabilities } = host
   const memory = bytes(Number(capabilities?.memoryBytes ?? 0))

@@ -9,7 +9,7 @@ import { addEvent } from '../store/events.js'
 import { hosts } from '../store/hosts.js'
 import { reserve } from '../store/pending.js'
 import type { Reader, Tx } from '../store/query.js'
-import { viewsOfHost } from '../store/storage-domains.js'
+import { storageDomainOrNull, viewsOfHost } from '../store/storage-domains.js'
 import { vm } from '../store/vms.js'
 import { snapshotOf, wantedVm } from './cluster-snapshot.js'
 import type { Loads } from './world.js'
@@ -84,8 +84,8 @@ function relaxed(tx: Tx, loads: Loads, choice: Choice, now: number): Chosen | nu
 }
 
 /**
- * A host that does storage work: up, with all these storage domains active. The number spreads the work: the
- * same one gets the same host.
+ * A host that does storage work: up, with all these storage domains active. In one storage domain it is the manager,
+ * who has the lease already; else the number spreads the work: the same one gets the same host.
  */
 export function storageHost(reader: Reader, storageDomainIds: readonly string[], number: number): string {
   const able = hosts(reader).filter(({ id, status }) => {
@@ -93,7 +93,12 @@ export function storageHost(reader: Reader, storageDomainIds: readonly string[],
     const active = viewsOfHost(reader, id).filter(({ health }) => health === 'active')
     return storageDomainIds.every(wanted => active.some(view => view.storageDomainId === wanted))
   })
-  const chosen = able[number % able.length]
+  const [only, ...others] = storageDomainIds
+  const manager = only !== undefined && others.length === 0 ? managerOf(reader, only) : null
+  const chosen = able.find(({ id }) => id === manager) ?? able[number % able.length]
   if (chosen) return chosen.id
   throw new Fault('NO_HOST', `no host that is up has storage domain ${storageDomainIds.join(' and ')} active`)
 }
+
+const managerOf = (reader: Reader, storageDomainId: string): string | null =>
+  storageDomainOrNull(reader, storageDomainId)?.managerHostId ?? null

@@ -1,5 +1,6 @@
 import { hostsOfCluster } from '../store/hosts.js'
 import { sql, type Reader } from '../store/query.js'
+import { managedCounts } from '../store/storage-domains.js'
 import type { HostPower, RestingHost } from './decide.js'
 
 // What the power saver needs to know of hosts, from the store.
@@ -29,12 +30,13 @@ export function hostPowerOf(reader: Reader, clusterId: string): Map<string, Host
       .all(sql.selectFrom('vm').select('migratingToHostId').where('migratingToHostId', 'is not', null))
       .map(({ migratingToHostId }) => migratingToHostId)
   )
+  const managed = managedCounts(reader)
   return new Map(
     hostsOfCluster(reader, clusterId).map(({ id, power, keepsPower }) => [
       id,
       {
         hasPower: power.isEnabled && power.devices.length > 0,
-        ...{ keepsPower: keepsPower === 1, isManager: false },
+        ...{ keepsPower: keepsPower === 1, isManager: managed.has(id) },
         ...{ isBusy: claimed.has(id) || leaving.has(id), hasExternalVms: external.has(id) }
       }
     ])

@@ -182,11 +182,15 @@ export const storageDomainMessage = (reader: Reader, domain: StorageDomain) => (
   etag: etagOf(domain),
   created: wireTime(domain.created),
   criticalBytes: String(domain.criticalBytes),
-  metadataPercent: domain.metadataPercent
+  metadataPercent: domain.metadataPercent,
+  managerHostId: domain.managerHostId ?? '',
+  managerWhy: domain.managerWhy,
+  managerSince: wireTimeOrNull(domain.managerSince === 0 ? null : domain.managerSince)
 })
 
-const viewMessage = ({ hostId, health, readLatencyMs, problem }: HostView) => {
-  return { hostId, health: enumOf('STORAGE_DOMAIN_HEALTH', health), readLatencyMs, problem }
+const viewMessage = ({ hostId, health, readLatencyMs, problem, isManager }: HostView) => {
+  const manager = isManager === 1
+  return { hostId, health: enumOf('STORAGE_DOMAIN_HEALTH', health), readLatencyMs, problem, manager }
 }
 
 export const decisionMessage = ({ time, purpose, hostId, verdicts, summary, jobId }: Decision) => {

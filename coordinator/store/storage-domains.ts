@@ -58,6 +58,31 @@ export function updateStorageDomain(tx: Tx, id: string, change: Updateable<Stora
   refreshStorageDomain(tx, id)
 }
 
+/** No change of what people asked for: its version stays. */
+export function chooseManager(
+  tx: Tx,
+  id: string,
+  choice: Pick<Row, 'managerHostId' | 'managerWhy' | 'managerSince'>
+): void {
+  tx.run(sql.updateTable('storageDomain').set(choice).where('id', '=', id))
+}
+
+/** How many storage domains each host is to manage. */
+export const managedCounts = (reader: Reader): ReadonlyMap<string, number> =>
+  new Map(
+    reader
+      .all(
+        sql
+          .selectFrom('storageDomain')
+          .select(['managerHostId', eb => eb.fn.countAll<number>().as('count')])
+          .where('phase', '=', 'active')
+          .groupBy('managerHostId')
+      )
+      .flatMap(({ managerHostId, count }) =>
+        managerHostId === null ? [] : [[managerHostId, count] as const]
+      )
+  )
+
 export function deleteStorageDomainRow(tx: Tx, id: string): void {
   tx.run(sql.deleteFrom('storageDomain').where('id', '=', id))
 }

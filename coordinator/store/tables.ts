@@ -128,6 +128,10 @@ export type StorageDomainTable = {
   freeBytes: Generated<number>
   metadataPercent: Generated<number>
   metadataJson: string | null
+  /** The host that is to manage it; null where none is, and for those that need no manager. */
+  managerHostId: Generated<string | null>
+  managerWhy: Generated<string>
+  managerSince: Generated<number>
   version: Generated<number>
   created: number
 }
@@ -146,6 +150,8 @@ export type StorageDomainHostTable = {
   hostIdHeld: Bit
   lastOk: number | null
   leasesJson: string
+  /** It stands as the manager. */
+  isManager: Generated<Bit>
 }
 
 export type DiskStatus = 'creating' | 'ok' | 'illegal' | 'removing'
