@@ -42,6 +42,7 @@ export function setUpStorage(setup: StorageSetup) {
     settings: {
       runDirectory,
       importDirectory: setup.importDirectory,
+      uploadDirectory: `${stateDirectory}/uploads`,
       owner: process.getuid?.() === 0 ? ovirtOwner : null,
       sanlock: setup.sanlock,
       logLevel: setup.logLevel

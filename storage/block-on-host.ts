@@ -11,7 +11,6 @@ const linked = ['metadata', 'ids', 'leases', 'xleases', 'inbox', 'outbox']
 
 /** A VG's side of a host: mappings, and links to them under the paths that are the same on every host. */
 export class BlockOnHost implements OnHost {
-  readonly scratch = null
   readonly audit: () => Promise<AuditFinding[]>
   readonly #group: BlockGroup
   readonly #links: BlockLinks

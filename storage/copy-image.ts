@@ -57,7 +57,12 @@ export async function copySourceEnd(op: Operation, { imageId }: { imageId: strin
 
 async function measuredSize(run: Run, { format, path }: Layer, signal: AbortSignal): Promise<Bytes> {
   const text = await qemuImg(run, { kind: 'measureChain', format, path }, signal)
-  const said = JSON.parse(text) as { required?: unknown; bitmaps?: unknown }
+  return requiredIn(text)
+}
+
+/** Out of what `qemu-img measure` says. */
+export function requiredIn(json: string): Bytes {
+  const said = JSON.parse(json) as { required?: unknown; bitmaps?: unknown }
   return bytes(Number(said.required ?? 0) + Number(said.bitmaps ?? 0))
 }
 
@@ -89,7 +94,11 @@ export async function beginCopy(
 }
 
 /** A chunk more than the copy needs is for what comes after it. A thin volume gets a tenth more than is asked for. */
-function roomFor({ format, allocation }: CopyTarget, capacity: Bytes, required: Bytes): Bytes | undefined {
+export function roomFor(
+  { format, allocation }: CopyTarget,
+  capacity: Bytes,
+  required: Bytes
+): Bytes | undefined {
   if (format === 'raw') return undefined
   const most = largestOnBlock(capacity)
   if (allocation === 'preallocated') return bytes(Math.min(Math.max(capacity, required), most))

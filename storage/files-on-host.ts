@@ -8,18 +8,18 @@ import type { OnHost } from './storage-domain.js'
 
 /** A directory's side of a host: links to it, and to the directory of each image that a VM uses. */
 export class FilesOnHost implements OnHost {
-  readonly scratch: FileLayout
+  readonly #layout: FileLayout
   readonly #paths: RunPaths
   readonly #shared: boolean
 
   constructor(layout: FileLayout, paths: RunPaths, shared: boolean) {
-    this.scratch = layout
+    this.#layout = layout
     this.#paths = paths
     this.#shared = shared
   }
 
   async link(): Promise<void> {
-    await linkTo(this.scratch.directory, this.#paths.storageDomain)
+    await linkTo(this.#layout.directory, this.#paths.storageDomain)
   }
 
   isLinked(): Promise<boolean> {
@@ -31,7 +31,7 @@ export class FilesOnHost implements OnHost {
   }
 
   async prepare(imageId: string): Promise<string> {
-    await linkTo(this.scratch.image(imageId), `${this.#paths.volumes}/${imageId}`)
+    await linkTo(this.#layout.image(imageId), `${this.#paths.volumes}/${imageId}`)
     return `${this.#paths.volumes}/${imageId}`
   }
 
@@ -47,18 +47,18 @@ export class FilesOnHost implements OnHost {
   }
 
   async audit(): Promise<AuditFinding[]> {
-    const { ids, leases, inbox, outbox, xleases } = this.scratch
+    const { ids, leases, inbox, outbox, xleases } = this.#layout
     const findings: AuditFinding[] = []
     for (const path of [ids, leases, inbox, outbox, ...(this.#shared ? [xleases] : [])]) {
       if (await exists(path)) continue
       const text = `the special file ${path.split('/').at(-1)} is missing`
-      findings.push({ invariant: 'I5', object: this.scratch.directory.split('/').at(-1) ?? '', text })
+      findings.push({ invariant: 'I5', object: this.#layout.directory.split('/').at(-1) ?? '', text })
     }
     return findings
   }
 
   async erase(): Promise<void> {
-    await eraseFiles(this.scratch)
+    await eraseFiles(this.#layout)
   }
 
   async close(): Promise<void> {}

@@ -2,18 +2,17 @@ import { realpath } from 'node:fs/promises'
 import { crashpoint } from '../common/crashpoint.js'
 import { Fault } from '../common/fault.js'
 import { type Bytes, bytes } from '../common/units.js'
-import { type CopyTarget, createTarget, finishCopy, intoVolume } from './copy-image.js'
+import { type CopyTarget, createTarget, finishCopy, intoVolume, requiredIn, roomFor } from './copy-image.js'
 import type { DataProgram } from './data-program.js'
-import type { FileLayout } from './file-layout.js'
 import { ifThere, isCode } from './files.js'
 import { largestOnBlock } from './format/volume-sizes.js'
 import type { VolumeMetadata } from './format/volume-metadata.js'
 import { openImageFile } from './image-file.js'
 import { type Finding, type ImageFormat, inspectImage } from './image-inspector.js'
 import { largestCapacity, type Operation } from './operation.js'
-import { sandboxedConvert } from './sandbox.js'
+import { sandboxedConvert, sandboxedMeasure } from './sandbox.js'
 import type { Sanlock } from './sanlock.js'
-import { uploadPath } from './uploads.js'
+import { uploadPath, type UploadPlace } from './uploads.js'
 
 // Brings an untrusted file in: looked at by our own inspector before any program opens it, then always converted
 // in a sandbox into a fresh volume with our own parameters. Like a copy, the volume is illegal until the end.
@@ -28,8 +27,7 @@ export type ImportBegun = { program: DataProgram; source: string }
 
 /** What an import needs to know of its host. */
 export type ImportPlace = {
-  layout: FileLayout
-  sanlockHostId: number
+  uploads: UploadPlace
   /** The only directory from which files are taken; null forbids it. */
   importDirectory: string | null
   withBubblewrap: boolean
@@ -62,12 +60,13 @@ export async function beginImport(
 
   const content = format === 'iso' ? 'ISOF' : 'DATA'
   const capacity = bytes(Number(virtualSize))
-  // What the file holds is known when it has been converted: until then it may need all its room.
-  const room = bytes(Math.floor(largestOnBlock(capacity) / 1.1))
-  const initialSize = op.storageDomain.volumes.onBlock && plan.format === 'qcow2' ? room : undefined
+  const source = await pathOf(plan.source, place)
+  const initialSize =
+    op.storageDomain.volumes.onBlock && plan.format === 'qcow2'
+      ? roomFor(plan, capacity, await measured(op, source, format, capacity, place.withBubblewrap, signal))
+      : undefined
   const target = await createTarget(op, plan, { capacity, diskContent: content, initialSize }, signal)
   await op.storageDomain.volumes.reach([plan], signal)
-  const source = await pathOf(plan.source, place)
   const conversion = {
     source,
     sourceFormat: format,
@@ -81,6 +80,26 @@ export async function beginImport(
   const { identity, leases } = op.storageDomain
   const holding = identity.shared ? sanlock.holding(await leases.volumeResource(plan)) : []
   return { program: { argv: [...holding, ...argv], progress: 'qemu-img' }, source }
+}
+
+/** What the image needs as qcow2. Where that cannot be found out it may need all its room. */
+async function measured(
+  op: Operation,
+  source: string,
+  format: ImageFormat,
+  capacity: Bytes,
+  withBubblewrap: boolean,
+  signal: AbortSignal
+): Promise<Bytes> {
+  const [program = '', ...args] = sandboxedMeasure(source, format, withBubblewrap)
+  try {
+    const { stdout } = await op.run('/usr/bin/env', ['-C', '/', program, ...args], signal)
+    return requiredIn(stdout)
+  } catch (error) {
+    signal.throwIfAborted()
+    op.log.warn({ err: error }, 'an image could not be measured')
+    return largestOnBlock(capacity)
+  }
 }
 
 async function finished(op: Operation, plan: ImportPlan): Promise<boolean> {
@@ -102,7 +121,7 @@ export async function finishImport(
 
 /** The file behind a source; for the programs that read it. */
 export async function pathOf(source: SourceFile, place: ImportPlace): Promise<string> {
-  if (source.kind === 'upload') return uploadPath(place.layout, place.sanlockHostId, source.uploadId)
+  if (source.kind === 'upload') return uploadPath(place.uploads, source.uploadId)
   if (place.importDirectory === null) {
     throw new Fault('PERMISSION_DENIED', 'this host imports no files: no import directory is configured')
   }

@@ -68,6 +68,27 @@ export function sandboxedConvert(conversion: Conversion, withBubblewrap: boolean
   ]
 }
 
+/** How much an untrusted image needs as qcow2: its tables are read, under the same limits. */
+export function sandboxedMeasure(source: string, format: ImageFormat, withBubblewrap: boolean): string[] {
+  const measure = (path: string) => [
+    ...['qemu-img', 'measure', '--output=json', '-O', 'qcow2'],
+    ...['-f', format === 'iso' ? 'raw' : format, path]
+  ]
+  if (!withBubblewrap) return [...asStorageUser(), ...limits, ...measure(source)]
+  const file = ['--ro-bind', source, '/img']
+  return [
+    ...limits,
+    'bwrap',
+    ...alone,
+    ...system,
+    ...scratch,
+    ...file,
+    '--',
+    ...asStorageUserApart,
+    ...measure('/img')
+  ]
+}
+
 /** The source is read through the page cache, where the program that computes its checksum finds it too. */
 function convert({ sourceFormat, targetFormat, into }: Conversion, source: string, target: string): string[] {
   const from = sourceFormat === 'iso' ? 'raw' : sourceFormat

@@ -1,5 +1,4 @@
 import type { Bytes, Seconds } from '../common/units.js'
-import type { FileLayout } from './file-layout.js'
 import type { ImageFile } from './image-inspector/image-file.js'
 import type { ManagerLease } from './manager-lease.js'
 import type { SectorSize, StorageDomainMetadata, StorageKind } from './format/storage-domain-metadata.js'
@@ -136,8 +135,6 @@ export type OnHost = {
   prepare(imageId: string, chain: readonly Place[], signal: AbortSignal): Promise<string>
   tearDown(imageId: string): Promise<void>
   preparedImages(): Promise<string[]>
-  /** Uploads that wait to be imported; null where there is no room for them. */
-  readonly scratch: FileLayout | null
   /** What is wrong with the parts that only this kind of storage domain has. */
   audit(): Promise<AuditFinding[]>
   /** Removes the storage domain; carries on with what a crash left of it. */

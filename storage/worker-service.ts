@@ -15,7 +15,7 @@ import { createVolume } from './create-volume.js'
 import { discoverStorageDomains } from './discover-storage-domains.js'
 import { eraseGroup } from './erase-block-storage-domain.js'
 import { refreshVolumes } from './extend-volumes.js'
-import { fileLayout, type FileLayout } from './file-layout.js'
+import { fileLayout } from './file-layout.js'
 import { FileStorageDomain, type Tools } from './file-storage-domain.js'
 import { exists } from './files.js'
 import { formatStorageDomain, removeRemains } from './format-storage-domain.js'
@@ -37,7 +37,15 @@ import { resizeVolume } from './resize-volume.js'
 import type { StorageDomain } from './storage-domain.js'
 import { shareVolume } from './share-volume.js'
 import { sweep, type Swept } from './sweep.js'
-import { beginUpload, finishUpload, removeUpload, sweepUploads } from './uploads.js'
+import {
+  beginUpload,
+  finishUpload,
+  removeUpload,
+  sweepUploads,
+  type UploadPlace,
+  uploadsBeside,
+  uploadsOnHost
+} from './uploads.js'
 import type { Arguments, Description, MonitorReport, Result, Verb } from './verbs.js'
 import type { WorkerSettings } from './worker-settings.js'
 
@@ -183,15 +191,15 @@ export class WorkerService {
       )
     },
     importFinish: async (request, signal) => finishImport(await this.#operation(), request, signal),
-    uploadBegin: async ({ uploadId }) => {
-      return beginUpload(await this.#scratch(), this.#hostId(), uploadId, this.#tools.owner)
+    uploadBegin: async ({ uploadId, size }) => {
+      return beginUpload(this.#uploads(), uploadId, size, this.#tools.owner)
     },
     uploadFinish: async ({ uploadId, size }) => {
-      await finishUpload(await this.#scratch(), this.#hostId(), uploadId, size)
+      await finishUpload(this.#uploads(), uploadId, size)
       return null
     },
     uploadRemove: async ({ uploadId }) => {
-      await removeUpload(await this.#scratch(), this.#hostId(), uploadId)
+      await removeUpload(this.#uploads(), uploadId)
       return null
     },
     createLease: ({ leaseId }, signal) =>
@@ -272,20 +280,26 @@ export class WorkerService {
     return { storageDomain: await this.#open(), run, clock, log }
   }
 
+  get #takesUploads(): boolean {
+    return this.#settings.devices === undefined || this.#settings.uploadDirectory !== undefined
+  }
+
   /** Where uploads wait; a VG has no room beside its format. */
-  async #scratch(): Promise<FileLayout> {
-    const { onHost, identity } = await this.#open()
-    if (onHost.scratch !== null) return onHost.scratch
+  #uploads(): UploadPlace {
+    const { devices, uploadDirectory, storageDomainId } = this.#settings
+    if (devices === undefined) return uploadsBeside(fileLayout(this.#directory), this.#sanlockHostId ?? 0)
+    if (uploadDirectory !== undefined) return uploadsOnHost(uploadDirectory, storageDomainId ?? '')
     throw new Fault(
       'UNSUPPORTED',
-      `block storage domain ${identity.id} takes no uploads; import a file of this host`
+      `storage domain ${storageDomainId} takes no uploads; import a file of this host`
     )
   }
 
   async #importPlace(): Promise<ImportPlace> {
     return {
-      layout: fileLayout(this.#directory),
-      sanlockHostId: this.#sanlockHostId ?? 0,
+      uploads: this.#takesUploads
+        ? this.#uploads()
+        : uploadsBeside(fileLayout(this.#directory), this.#sanlockHostId ?? 0),
       importDirectory: this.#settings.importDirectory,
       withBubblewrap: await exists('/usr/bin/bwrap')
     }
@@ -339,7 +353,7 @@ export class WorkerService {
     await onHost.link()
     await leases.join(sanlockHostId, signal)
     this.#sanlockHostId = sanlockHostId
-    if (onHost.scratch) await sweepUploads(onHost.scratch, sanlockHostId, this.#tools.clock.wall(), isNew)
+    if (this.#takesUploads) await sweepUploads(this.#uploads(), this.#tools.clock.wall(), isNew)
     const swept = await this.#sweepUnlessBusy(signal)
     this.#startMonitor(storageDomain)
     return swept
@@ -391,6 +405,7 @@ export class WorkerService {
     await leases.leave(signal)
     this.#sanlockHostId = null
     await onHost.unlink()
+    if (this.#takesUploads) await sweepUploads(this.#uploads(), this.#tools.clock.wall(), true)
     await this.#closeUnlessActive()
     return null
   }

@@ -14,6 +14,8 @@ const settings = z.object({
   runDirectory: z.string(),
   /** The only directory from which files are imported; null forbids it. */
   importDirectory: z.string().nullable(),
+  /** Where uploads for a block storage domain wait: on the host's own disk. Absent: it takes none. */
+  uploadDirectory: z.string().optional(),
   /** Whom new files belong to; null leaves them to the process. */
   owner: z.object({ uid: z.number(), gid: z.number() }).nullable(),
   sanlock: z.object({ mode: z.enum(['daemon', 'direct']), runDirectory: z.string().nullable() }),

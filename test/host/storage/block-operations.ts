@@ -7,7 +7,7 @@ import type { CreateVolume } from '../../../storage/create-volume.js'
 import { Lvm } from '../../../storage/lvm.js'
 import { lvmSettings } from '../../../storage/lvm-settings.js'
 import { assert, type Operation } from '../../storage/crash/operations.js'
-import { ids, never, run, type World } from '../../storage/crash/world.js'
+import { ids, importUpload, never, run, type World } from '../../storage/crash/world.js'
 import { type BlockWorld, newBlockStorageDomain } from './block-world.js'
 
 // The operations on block storage that the harness ends at each of their steps. What a guest would read goes
@@ -439,6 +439,22 @@ export const blockCopyOperations: Record<string, Operation> = {
     check: async world => {
       const { metadata } = await only(world, otherImage)
       assert(metadata.legality === 'legal' && metadata.capacity === MiB(3), 'it is not imported')
+    }
+  },
+  'import an upload': {
+    prepare: async world => {
+      await withStorageDomain(world)
+      const path = `${world.root}/import/in.qcow2`
+      await run('qemu-img', 'create', '-q', '-f', 'qcow2', path, '3M')
+      await run('qemu-io', '-f', 'qcow2', '-c', 'write -P 5 0 1M', path)
+    },
+    run: async world => importUpload(world, target),
+    intents: [leaf, otherImage],
+    check: async world => {
+      const { metadata } = await only(world, otherImage)
+      assert(metadata.legality === 'legal' && metadata.capacity === MiB(3), 'it is not imported')
+      const left = await run('find', world.root, '-name', 'upload-*')
+      assert(left === '', `${left.trim()} is left`)
     }
   }
 }

@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { rm } from 'node:fs/promises'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { Fault } from '../../../common/fault.js'
+import { agentServices } from '../../../proto/load.js'
 import { skipped, newDevice } from './block-world.js'
 import { ids, serviceWorld } from './service-world.js'
 
@@ -109,3 +111,72 @@ t.test('a device that holds something else is refused and left as it was', { ski
   const { stdout } = await execute('blkid', ['-o', 'value', '-s', 'TYPE', device])
   t.equal(stdout.trim(), 'ext4')
 })
+
+t.test(
+  'an upload becomes a volume no larger than it needs, and leaves nothing',
+  { skip: skipped },
+  async t => {
+    const { call, mutate, client, device, root, parts } = await withDevice(t)
+    const domain = { storageDomainId: onBlock }
+    const connection = { block: { devices: [device] } }
+    const rest = { description: 'block', dataCenterId: ids.dataCenter, ioTimeoutSeconds: 1 }
+    await mutate('CreateStorageDomain', { ...domain, connection, ...rest })
+    t.teardown(() => mutate('DeactivateStorageDomain', domain).catch(() => {}))
+    await mutate('ActivateStorageDomain', { ...domain, sanlockHostId: 1 })
+
+    const file = `${root}/import/big.qcow2`
+    await execute('qemu-img', ['create', '-q', '-f', 'qcow2', file, '40G'])
+    await execute('qemu-io', ['-f', 'qcow2', '-c', 'write -P 9 39G 1M', file])
+    const content = await readFile(file)
+    const never = new AbortController().signal
+    async function* sent(open: object, bytes: Buffer) {
+      yield { open }
+      for (let at = 0; at < bytes.length; at += 1 << 17) yield { data: bytes.subarray(at, at + (1 << 17)) }
+    }
+    const waiting = async () =>
+      (await readdir(`${root}/state/uploads/${onBlock}`)).filter(name => name !== '.')
+    const upload = async (size: number, bytes: Buffer) => {
+      const open = { uploadId: randomUUID(), ...domain, size: String(size) }
+      await client.upload(agentServices.storage.UploadImage, sent(open, bytes), never)
+      return open.uploadId
+    }
+    for (const format of ['DISK_FORMAT_QCOW2', 'DISK_FORMAT_RAW'] as const) {
+      const small = `${root}/import/small.qcow2`
+      await execute('qemu-img', ['create', '-q', '-f', 'qcow2', small, '200M'])
+      await execute('qemu-io', ['-f', 'qcow2', '-c', 'write -P 9 100M 1M', small])
+      const isThin = format === 'DISK_FORMAT_QCOW2'
+      const bytes = isThin ? content : await readFile(small)
+      const source = await upload(bytes.length, bytes)
+      t.equal((await waiting()).length, 1)
+      const place = { imageId: randomUUID(), volumeId: randomUUID() }
+      await mutate('ImportImage', { ...domain, ...place, format, source, sourceFormat: 'DISK_FORMAT_QCOW2' })
+      t.strictSame(await waiting(), [], 'it waits no more')
+      const { volumes = [] } = await call('ListVolumes', { ...domain, imageId: place.imageId })
+      const allocated = Number(volumes[0]?.allocatedBytes)
+      t.ok(allocated < (isThin ? 4 : 0.3) * 2 ** 30, `${allocated} bytes are taken`)
+      const [leaf] = await parts.storage.prepare(onBlock, place, never)
+      const at = isThin ? '39G' : '100M'
+      const read = await execute('qemu-io', [
+        '-f',
+        isThin ? 'qcow2' : 'raw',
+        '-c',
+        `read -P 9 ${at} 1M`,
+        leaf?.path ?? ''
+      ])
+      t.notMatch(read.stdout, /failed/, "the guest's bytes have come")
+      await parts.storage.tearDown(onBlock, place.imageId, never)
+    }
+
+    await t.rejects(upload(content.length, content.subarray(0, 1000)), /announced/)
+    t.strictSame(await waiting(), [], 'what was cut short is gone')
+    const tooMuch = await upload(2 ** 52, content).catch((error: unknown) => error)
+    t.ok(Fault.is(tooMuch, 'INVALID_REQUEST') || Fault.is(tooMuch, 'NO_SPACE'))
+    const wrong = await upload(content.length, content)
+    const place = { imageId: randomUUID(), volumeId: randomUUID(), format: 'DISK_FORMAT_RAW' }
+    const declared = { source: wrong, sourceFormat: 'DISK_FORMAT_RAW' }
+    await t.rejects(mutate('ImportImage', { ...domain, ...place, ...declared }), /declared raw/)
+    t.strictSame(await waiting(), [], 'what nobody can import any more is gone at once')
+    t.strictSame((await call('ListVolumes', { ...domain, imageId: place.imageId })).volumes, [])
+    t.match(await call('AuditStorageDomain', domain), { findings: [] })
+  }
+)

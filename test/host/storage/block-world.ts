@@ -71,6 +71,7 @@ export function blockWorldAt(
   const runDirectory = `${root}/run`
   const settings = {
     ...{ storageDomainId, mount: '', devices, runDirectory, importDirectory: `${root}/import`, owner: null },
+    uploadDirectory: `${root}/uploads`,
     ...{ sanlock: { mode: 'direct' as const, runDirectory: null }, logLevel: 'silent' }
   }
   const tools = { run, sanlock, clock: systemClock, log, owner: null, runDirectory }

@@ -6,7 +6,7 @@ import { hostIdOffset } from '../../../storage/format/leases-layout.js'
 import { unusedHostRecord, writeSanlockRecord } from '../../../storage/format/sanlock-record.js'
 import { parseVolumeMetadata, volumeMetadataText } from '../../../storage/format/volume-metadata.js'
 import type { CreateVolume } from '../../../storage/create-volume.js'
-import { ids, never, newStorageDomain, run, type World } from './world.js'
+import { ids, importUpload, never, newStorageDomain, run, type World } from './world.js'
 
 /** One operation under test: how its world is made, what it does, and what must be true when it has been done. */
 export type Operation = {
@@ -396,6 +396,22 @@ export const operations: Record<string, Operation> = {
       assert(metadata.legality === 'legal' && metadata.capacity === MiB(3), 'it is not imported')
     }
   },
+  'import an upload': {
+    prepare: async world => {
+      await withStorageDomain(world)
+      const path = `${world.root}/import/in.qcow2`
+      await run('qemu-img', 'create', '-q', '-f', 'qcow2', path, '3M')
+      await run('qemu-io', '-f', 'qcow2', '-c', 'write -P 5 0 1M', path)
+    },
+    run: async world => importUpload(world, target),
+    intents: [leaf, otherImage],
+    check: async world => {
+      const { metadata } = await only(world, otherImage)
+      assert(metadata.legality === 'legal' && metadata.capacity === MiB(3), 'it is not imported')
+      const left = await run('find', world.root, '-name', 'upload-*')
+      assert(left === '', `${left.trim()} is left`)
+    }
+  },
   'create the lease of a VM': {
     prepare: withStorageDomain,
     run: async world => void (await world.ask.createLease({ leaseId: ids.lease }, never)),
@@ -512,7 +528,8 @@ export const volumeOperations = [
 export const copyOperations = [
   'copy a chain into a qcow2 volume',
   'copy a chain into a raw volume',
-  'import a file'
+  'import a file',
+  'import an upload'
 ]
 export const mergeOperations = [
   'merge an inner volume',

@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process'
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { promisify } from 'node:util'
 import { pino } from 'pino'
 import { systemClock } from '../../../common/clock.js'
 import { commandRunner, type Run } from '../../../common/run.js'
-import { seconds } from '../../../common/units.js'
+import { bytes, seconds } from '../../../common/units.js'
+import type { CopyTarget } from '../../../storage/copy-image.js'
 import type { DataProgram } from '../../../storage/data-program.js'
 import { Sanlock } from '../../../storage/sanlock.js'
 import { type Handlers, WorkerService } from '../../../storage/worker-service.js'
@@ -57,6 +58,7 @@ export function worldAt(root: string): World {
     mount,
     runDirectory: `${root}/run`,
     importDirectory: `${root}/import`,
+    uploadDirectory: `${root}/uploads`,
     owner: null,
     sanlock: { mode: 'direct' as const, runDirectory: null },
     logLevel: 'silent'
@@ -103,6 +105,30 @@ export function runProgram(program: DataProgram | null): Promise<void> {
       code === 0 ? resolve() : reject(new Error(`${args.join(' ')} ended with ${code}`))
     )
   })
+}
+
+/** The same with something on its standard input, as an upload is written. */
+export function feedProgram({ argv }: DataProgram, content: Buffer): Promise<void> {
+  const [command = '', ...args] = argv
+  const child = spawn(command, args, { cwd: '/', stdio: ['pipe', 'ignore', 'inherit'] })
+  child.stdin.end(content)
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', code => (code === 0 ? resolve() : reject(new Error(`${args.join(' ')}: ${code}`))))
+  })
+}
+
+/** What the agent's main process does with a file that somebody sends: kept, imported, forgotten. */
+export async function importUpload(world: World, target: CopyTarget): Promise<void> {
+  const content = await readFile(`${world.root}/import/in.qcow2`)
+  const upload = { uploadId: ids.otherImage, size: bytes(content.length) }
+  await feedProgram(await world.ask.uploadBegin(upload, never), content)
+  await world.ask.uploadFinish(upload, never)
+  const source = { kind: 'upload' as const, uploadId: upload.uploadId }
+  const begun = await world.ask.importBegin({ ...target, source, declared: 'qcow2' }, never)
+  await world.program(begun?.program ?? null)
+  await world.ask.importFinish(target, never)
+  await world.ask.uploadRemove(upload, never)
 }
 
 export async function newWorld(): Promise<World> {
