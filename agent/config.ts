@@ -61,7 +61,12 @@ export const agentSettings = {
     '/etc/pki/drover-migrate',
     'Where the host certificate is put for QEMU: migrate_tls_x509_cert_dir of qemu.conf.'
   ),
-  migrations_at_once: number(2, 1, 16, 'How many VMs migrate away, and how many arrive, at one time.'),
+  migrations_at_once: number(
+    8,
+    1,
+    16,
+    'Most VMs that migrate away, and that arrive, at one time. The coordinator finds out how many are best.'
+  ),
   thin_policy: setting(
     z.enum(['adaptive', 'conservative']),
     'adaptive',

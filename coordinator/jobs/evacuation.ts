@@ -1,3 +1,5 @@
+import { bytes, GiB, type Bytes } from '../../common/units.js'
+
 // Which VMs leave a host next, and how many at once. PURE.
 
 export type Leaving = {
@@ -15,16 +17,30 @@ export type Pace = {
   atOnce: number
   /** Bytes a second that left while that many did; null before the first has left. */
   best: number | null
+  /** However many they are, so much memory may be on its way: small VMs mean fixed work, not a full link. */
+  lightBytes: Bytes
 }
 
-export const firstPace: Pace = { atOnce: 2, best: null }
+export const firstPace: Pace = { atOnce: 2, best: null, lightBytes: GiB(4) }
 const mostAtOnce = 8
 const mostFailures = 3
 
 /** What is worth another try: the most often failed last, then by priority, then the small ones first. */
-export function nextLeaving(vms: readonly Leaving[], { atOnce }: Pace): string[] {
-  const moving = vms.filter(({ isMoving }) => isMoving).length
-  return vms
+export function nextLeaving(vms: readonly Leaving[], { atOnce, lightBytes }: Pace): string[] {
+  const moving = vms.filter(({ isMoving }) => isMoving)
+  let bytes = moving.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)
+  const next: string[] = []
+  for (const { vmId, memoryBytes } of worthATry(vms)) {
+    const count = moving.length + next.length
+    bytes += memoryBytes
+    if (count >= atOnce && (count >= mostAtOnce || bytes > lightBytes)) break
+    next.push(vmId)
+  }
+  return next
+}
+
+const worthATry = (vms: readonly Leaving[]) =>
+  vms
     .filter(({ isMoving, failures }) => !isMoving && failures < mostFailures)
     .toSorted(
       (a, b) =>
@@ -33,9 +49,6 @@ export function nextLeaving(vms: readonly Leaving[], { atOnce }: Pace): string[]
         a.memoryBytes - b.memoryBytes ||
         (a.vmId < b.vmId ? -1 : 1)
     )
-    .slice(0, Math.max(0, atOnce - moving))
-    .map(({ vmId }) => vmId)
-}
 
 /** VMs that cannot leave: they are named, and the host goes back into service. */
 export const stuckOf = (vms: readonly Leaving[]): string[] =>
@@ -43,10 +56,12 @@ export const stuckOf = (vms: readonly Leaving[]): string[] =>
 
 /**
  * More at once while that moves more: the links are not full yet. One less when it does not, or when a
- * migration failed; never below one.
+ * migration failed; never below one. After a failure small VMs are no exception any more.
  */
-export function nextPace({ atOnce, best }: Pace, { rate, failed }: { rate: number; failed: boolean }): Pace {
-  if (failed) return { atOnce: Math.max(1, atOnce - 1), best }
-  if (best === null || rate > best * 1.1) return { atOnce: Math.min(mostAtOnce, atOnce + 1), best: rate }
-  return rate < best * 0.9 ? { atOnce: Math.max(1, atOnce - 1), best } : { atOnce, best }
+export function nextPace(pace: Pace, { rate, failed }: { rate: number; failed: boolean }): Pace {
+  const { atOnce, best } = pace
+  if (failed) return { atOnce: Math.max(1, atOnce - 1), best, lightBytes: bytes(0) }
+  if (best === null || rate > best * 1.1)
+    return { ...pace, atOnce: Math.min(mostAtOnce, atOnce + 1), best: rate }
+  return rate < best * 0.9 ? { ...pace, atOnce: Math.max(1, atOnce - 1) } : pace
 }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { bytes, GiB } from '../../../common/units.js'
 import {
   firstPace,
   nextLeaving,
@@ -13,17 +14,29 @@ const vm = (vmId: string, change: Partial<Leaving> = {}): Leaving => ({
   ...change
 })
 
+/** Large ones: a link is full with few of them. */
+const pace = (atOnce: number, best: number | null = null, light = 0): Pace => ({
+  ...{ atOnce, best, lightBytes: bytes(light) }
+})
+
 const cases: Array<[why: string, vms: Leaving[], pace: Pace, expected: string[]]> = [
-  ['two leave at first', [vm('a'), vm('b'), vm('c')], firstPace, ['a', 'b']],
-  ['those under way count', [vm('a', { isMoving: true }), vm('b'), vm('c')], firstPace, ['b']],
   [
-    'higher priorities first',
-    [vm('a', { priority: 100 }), vm('b', { priority: 1 })],
-    { atOnce: 1, best: 0 },
-    ['b']
+    'two large ones leave at first',
+    ['a', 'b', 'c'].map(id => vm(id, { memoryBytes: GiB(4) })),
+    firstPace,
+    ['a', 'b']
   ],
-  ['small ones first', [vm('a', { memoryBytes: 200 }), vm('b')], { atOnce: 1, best: 0 }, ['b']],
-  ['what failed comes last', [vm('a', { failures: 1 }), vm('b')], { atOnce: 1, best: 0 }, ['b']],
+  [
+    'as many small ones as are no more than one large one',
+    ['a', 'b', 'c', 'd', 'e'].map(id => vm(id, { memoryBytes: GiB(1) })),
+    firstPace,
+    ['a', 'b', 'c', 'd']
+  ],
+  ['eight at the most', Array.from('abcdefghij', id => vm(id)), firstPace, [...'abcdefgh']],
+  ['those under way count', [vm('a', { isMoving: true }), vm('b'), vm('c')], pace(2), ['b']],
+  ['higher priorities first', [vm('a', { priority: 100 }), vm('b', { priority: 1 })], pace(1, 0), ['b']],
+  ['small ones first', [vm('a', { memoryBytes: 200 }), vm('b')], pace(1, 0), ['b']],
+  ['what failed comes last', [vm('a', { failures: 1 }), vm('b')], pace(1, 0), ['b']],
   ['what failed three times stays', [vm('a', { failures: 3 })], firstPace, []]
 ]
 for (const [why, vms, pace, expected] of cases) {
@@ -36,13 +49,18 @@ t.test('a VM that failed three times is named, once it does not move any more', 
 
 const paces: Array<[why: string, before: Pace, seen: { rate: number; failed: boolean }, atOnce: number]> = [
   ['the first figure', firstPace, { rate: 100, failed: false }, 3],
-  ['more moves more', { atOnce: 3, best: 100 }, { rate: 150, failed: false }, 4],
-  ['more moves the same', { atOnce: 4, best: 150 }, { rate: 150, failed: false }, 4],
-  ['more moves less', { atOnce: 5, best: 150 }, { rate: 100, failed: false }, 4],
-  ['a migration failed', { atOnce: 5, best: 150 }, { rate: 300, failed: true }, 4],
-  ['one is the least', { atOnce: 1, best: 150 }, { rate: 10, failed: true }, 1],
-  ['eight are the most', { atOnce: 8, best: 150 }, { rate: 900, failed: false }, 8]
+  ['more moves more', pace(3, 100), { rate: 150, failed: false }, 4],
+  ['more moves the same', pace(4, 150), { rate: 150, failed: false }, 4],
+  ['more moves less', pace(5, 150), { rate: 100, failed: false }, 4],
+  ['a migration failed', pace(5, 150), { rate: 300, failed: true }, 4],
+  ['one is the least', pace(1, 150), { rate: 10, failed: true }, 1],
+  ['eight are the most', pace(8, 150), { rate: 900, failed: false }, 8]
 ]
 for (const [why, before, seen, atOnce] of paces) {
   t.test(`how many leave at once after: ${why}`, async t => t.equal(nextPace(before, seen).atOnce, atOnce))
 }
+
+t.test('after a failure small ones are no exception any more', async t => {
+  const { lightBytes } = nextPace(firstPace, { rate: 100, failed: true })
+  t.strictSame(nextLeaving([vm('a'), vm('b')], { ...pace(1), lightBytes }), ['a'])
+})
