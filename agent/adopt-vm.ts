@@ -70,7 +70,9 @@ function learn(vm: Vm, facts: DomainFacts): void {
   const [drives, disks] = [true, false].map(isDrive =>
     facts.disks.filter(({ alias }) => (driveNumber(alias) !== null) === isDrive)
   )
-  vm.diskIds = new Map((disks ?? []).map(({ target, serial }) => [target, serial ?? '']))
+  vm.diskIds = new Map(
+    (disks ?? []).map(({ target, serial, alias }) => [target, serial ?? alias.replace(/^ua-/, '')])
+  )
   vm.driveTargets = new Set((drives ?? []).map(({ target }) => target))
   vm.openTrays = new Set(
     (drives ?? []).flatMap(({ alias, isTrayOpen }) => (isTrayOpen ? (driveNumber(alias) ?? []) : []))

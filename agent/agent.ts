@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { systemClock } from '../common/clock.js'
 import { Fault } from '../common/fault.js'
 import { contractHash } from '../common/contract.js'
+import { exists } from '../common/exists.js'
 import { Locks } from '../common/locks.js'
 import type { Logger } from '../common/log.js'
 import { readRegistry } from '../common/policy.js'
@@ -109,7 +110,11 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     },
     onManagerWanted: id => thin.manager.onWanted(id)
   })
-  const disks = new Disks(storage, locks, log, vmId =>
+  const lunPort = {
+    forVm: (lun: { wwid: string; readOnly: boolean }, signal: AbortSignal) => block.forVm(lun, signal),
+    canReserve: () => exists('/usr/bin/qemu-pr-helper')
+  }
+  const disks = new Disks(storage, locks, log, lunPort, vmId =>
     vms.running().flatMap(({ id, record }) => (id === vmId || !record ? [] : [record.spec]))
   )
   const incoming: Incoming = new Incoming({ vms: () => vms, disks, identity, config, clock, log })

@@ -4,6 +4,7 @@ import { updateDevice } from '../libvirt/devices.js'
 import type { DiskSpec } from '../libvirt/domain-spec.js'
 import { diskXml } from '../libvirt/domain-xml.js'
 import { drivesOf, driveSpec, isSameMedium, withMedium, type Medium } from './cd-drives.js'
+import { lunsOf, lunSpec } from './luns.js'
 import { meant } from './stop-vm.js'
 import type { VmWorld } from './start-vm.js'
 import type { TaskRun } from './tasks.js'
@@ -71,7 +72,7 @@ async function tell(
   { force, vmId, drive }: WantedCd,
   signal: AbortSignal
 ): Promise<void> {
-  const xml = diskXml(drivesAndDisks(spec, index, chain), spec.disks.length + index)
+  const xml = diskXml(drivesAndDisks(spec, index, chain), spec.disks.length + lunsOf(spec).length + index)
   try {
     await updateDevice(libvirtDomain, xml, { live: true, config: isDefined }, signal, { force })
   } catch (error) {
@@ -88,13 +89,15 @@ const isLocked = (error: unknown) =>
 /** All of them, for names and places are counted through; only the drive that changes has something in it. */
 function drivesAndDisks(spec: VmSpec, changed: number, chain: DiskSpec['chain']): DiskSpec[] {
   const { disks, bootFromCd = false } = spec
+  const luns = lunsOf(spec)
   const drives = drivesOf(spec)
   return [
     ...disks.map(({ diskId, bus, cdrom, readOnly, slot }) => {
       return { diskId, bus, isCdrom: cdrom, isReadOnly: readOnly, slot, chain: [], hasDirectIo: false }
     }),
+    ...luns.map(lun => lunSpec(lun, null, 0)),
     ...drives.map((_, index) => {
-      const boot = index + 1 + (bootFromCd ? 0 : disks.length)
+      const boot = index + 1 + (bootFromCd ? 0 : disks.length + luns.length)
       return driveSpec(index, index === changed ? chain : [], boot)
     })
   ]

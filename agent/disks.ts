@@ -4,6 +4,7 @@ import type { Locks, Want } from '../common/locks.js'
 import { Rollback } from '../common/rollback.js'
 import type { ChainLink, DiskSpec, LeaseSpec } from '../libvirt/domain-spec.js'
 import { drivesOf, driveSpec, mediaOf, type Medium } from './cd-drives.js'
+import { lunsOf, lunSpec, type LunPort } from './luns.js'
 import type { LockLevel } from './tasks.js'
 import type { VmDisk, VmSpec } from './vm-spec.js'
 
@@ -26,6 +27,7 @@ export class Disks {
   readonly #volumes: VolumePort
   readonly #locks: Locks<LockLevel>
   readonly #log: Logger
+  readonly #luns: LunPort
   /** Who runs here beside a VM: what an earlier life of the agent prepared is known only from them. */
   readonly #others: (vmId: string) => VmSpec[]
   /** VMs by the image that was prepared for them. */
@@ -35,8 +37,10 @@ export class Disks {
     volumes: VolumePort,
     locks: Locks<LockLevel>,
     log: Logger,
+    luns: LunPort,
     others: (vmId: string) => VmSpec[] = () => []
   ) {
+    this.#luns = luns
     this.#volumes = volumes
     this.#locks = locks
     this.#log = log
@@ -48,8 +52,9 @@ export class Disks {
     await using rollback = new Rollback(this.#log)
     const { vmId, disks, bootFromCd = false } = spec
     const drives = drivesOf(spec)
+    const luns = lunsOf(spec)
     const bootOf = (index: number, isCd: boolean) =>
-      index + 1 + (isCd === bootFromCd ? 0 : isCd ? disks.length : drives.length)
+      index + 1 + (isCd === bootFromCd ? 0 : isCd ? disks.length + luns.length : drives.length)
     const prepared: DiskSpec[] = []
     for (const [index, disk] of disks.entries()) {
       rollback.onFailure('tear down', () => this.#letGo(vmId, useOf(disk)))
@@ -60,6 +65,15 @@ export class Disks {
         ...{ slot: disk.slot, chain, hasDirectIo, limits: disk.limits ?? null },
         ...{ boot: bootOf(index, false), isShareable: disk.shareable ?? false }
       })
+    }
+    for (const [index, lun] of luns.entries()) {
+      const device = await this.#luns.forVm(lun, signal)
+      if (lun.reservations && !(await this.#luns.canReserve())) {
+        throw new Fault('WRONG_STATE', 'this host has no qemu-pr-helper for reservations of LUNs', {
+          facts: { lun: lun.wwid }
+        })
+      }
+      prepared.push(lunSpec(lun, device, bootOf(disks.length + index, false)))
     }
     for (const [index, { medium }] of drives.entries()) {
       if (medium) rollback.onFailure('tear down', () => this.letGoOfMedium(vmId, medium))

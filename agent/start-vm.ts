@@ -11,6 +11,7 @@ import { learnFacts } from './adopt-vm.js'
 import type { AgentConfig } from './config.js'
 import type { Disks } from './disks.js'
 import type { Host } from './host.js'
+import { lunsOf } from './luns.js'
 import type { TaskRun } from './tasks.js'
 import type { Vm } from './vm.js'
 import { encodeRecord, metadataPrefix, metadataUri, type VmRecord } from './vm-metadata.js'
@@ -209,6 +210,14 @@ async function undefineIfIdle(vm: Vm): Promise<void> {
 function throwIfDiskInUse(vms: Vms, spec: VmSpec): void {
   for (const other of vms.list()) {
     if (other.id === spec.vmId || !other.record || other.state.status === 'down') continue
+    for (const lun of lunsOf(spec)) {
+      const same = lunsOf(other.record.spec).find(({ wwid }) => wwid === lun.wwid)
+      if (same && !(same.shareable && lun.shareable)) {
+        throw new Fault('WRONG_STATE', `LUN ${lun.wwid} is used by VM ${other.id}`, {
+          facts: { lun: lun.wwid, vm: other.id }
+        })
+      }
+    }
     for (const disk of spec.disks) {
       const same = other.record.spec.disks.find(
         used => used.imageId === disk.imageId && used.storageDomainId === disk.storageDomainId

@@ -10,6 +10,7 @@ import {
 } from '../common/limits.js'
 import { MiB, GiB } from '../common/units.js'
 import { cdDriveMessage, cdDriveOf, drivesOf, mostCdDrives, type CdDrive } from './cd-drives.js'
+import { lunMessage, lunOf, lunsOf, mostLuns, type VmLun } from './luns.js'
 import type { VmSpec as WireSpec } from '../proto/generated/types/drover/agent/v1/VmSpec.js'
 import { mostSataDevices, userSlots } from '../libvirt/domain-spec.js'
 
@@ -32,6 +33,8 @@ export type VmSpec = {
   cdDrives?: CdDrive[]
   /** Whether CD-ROM drives are tried before disks. */
   bootFromCd?: boolean
+  /** Absent in records of earlier versions. */
+  luns?: VmLun[]
 }
 export type VmDisk = {
   diskId: string
@@ -83,7 +86,8 @@ export function vmSpecOf(fields: Fields): VmSpec {
     graphics: fields.bool('graphics'),
     cpuLimits: fields.optionalMessage('cpuLimits', readCpuLimits) ?? null,
     cdDrives: fields.list('cdDrives', mostCdDrives, cdDriveOf),
-    bootFromCd: fields.bool('bootFromCd')
+    bootFromCd: fields.bool('bootFromCd'),
+    luns: fields.list('luns', mostLuns, lunOf)
   }
   refuseMisfits(spec, fields)
   return spec
@@ -123,13 +127,16 @@ function nicOf(nic: Fields): VmNic {
 /** Rules about more than one field. */
 function refuseMisfits(spec: VmSpec, fields: Fields): void {
   const { memoryBytes, disks, nics } = spec
+  const luns = lunsOf(spec)
+  const all = [...disks, ...luns]
+  if (isTwice(luns.map(({ wwid }) => wwid))) fields.refuse('luns', 'must name each LUN once', null)
   if (memoryBytes % MiB(1) !== 0) fields.refuse('memoryBytes', 'must be a multiple of 1 MiB', null)
-  const pci = [...disks.filter(({ bus }) => bus === 'virtio'), ...nics].map(({ slot }) => slot)
+  const pci = [...all.filter(({ bus }) => bus === 'virtio'), ...nics].map(({ slot }) => slot)
   if (isTwice(pci)) fields.refuse('disks', 'must have slots that no other disk or nic has', null)
-  if (isTwice(disks.filter(({ bus }) => bus === 'scsi').map(({ slot }) => slot))) {
+  if (isTwice(all.filter(({ bus }) => bus === 'scsi').map(({ slot }) => slot))) {
     fields.refuse('disks', 'must have slots that no other SCSI disk has', null)
   }
-  if (isTwice(disks.map(({ diskId }) => diskId))) fields.refuse('disks', 'must name each disk once', null)
+  if (isTwice(all.map(({ diskId }) => diskId))) fields.refuse('disks', 'must name each disk once', null)
   if (isTwice(disks.map(({ imageId }) => imageId))) fields.refuse('disks', 'must name each image once', null)
   if (isTwice(nics.map(({ mac }) => mac))) fields.refuse('nics', 'must have different MAC addresses', null)
   if (disks.filter(({ bus }) => bus === 'sata').length + drivesOf(spec).length > mostSataDevices) {
@@ -159,7 +166,8 @@ export function vmSpecMessage(spec: VmSpec): WireSpec {
     graphics: spec.graphics,
     cpuLimits: spec.cpuLimits ?? null,
     cdDrives: drivesOf(spec).map(cdDriveMessage),
-    bootFromCd: spec.bootFromCd ?? false
+    bootFromCd: spec.bootFromCd ?? false,
+    luns: lunsOf(spec).map(lunMessage)
   }
 }
 

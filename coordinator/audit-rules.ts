@@ -45,6 +45,22 @@ function writers(reader: Reader, looks: readonly HostLook[]): Finding[] {
         .map(disk => [disk.volumeId, vmId] as const)
     )
   )
+  return [...lunWriters(looks), ...volumeWriters(reader, uses)]
+}
+
+function lunWriters(looks: readonly HostLook[]): Finding[] {
+  const uses = looks.flatMap(look =>
+    runningOn(look).flatMap(({ vmId, spec }) =>
+      (spec?.luns ?? []).filter(lun => !lun.readOnly && !lun.shareable).map(lun => [lun.wwid, vmId] as const)
+    )
+  )
+  return [...groupBy(uses)].flatMap(([wwid, users]) => {
+    const vmIds = [...new Set(users)]
+    return vmIds.length < 2 ? [] : [found('I1', `LUN ${wwid}`, `is written by VMs ${vmIds.join(' and ')}`)]
+  })
+}
+
+function volumeWriters(reader: Reader, uses: ReadonlyArray<readonly [string, string]>): Finding[] {
   return [...groupBy(uses)].flatMap(([volumeId, users]) => {
     const vmIds = [...new Set(users)]
     const isShared = volumeOrNull(reader, volumeId)?.isShared ?? false

@@ -5,6 +5,7 @@ import { seconds } from '../common/units.js'
 import type { Agents } from './agents.js'
 import type { ClusterLoop } from './cluster-loop.js'
 import type { CoordinatorConfig } from './config.js'
+import { watchLuns } from './lun-watch.js'
 import type { Leadership } from './leadership.js'
 import type { ManagerLoop } from './managers/loop.js'
 import type { Observer } from './observe.js'
@@ -80,6 +81,11 @@ export function chores(options: ChoresOptions): Chore[] {
       name: 'apply limits',
       every: seconds(2),
       work: signal => applyLimits({ store, hosts: agents, clock, log }, signal)
+    },
+    {
+      name: 'see LUNs that VMs want',
+      every: seconds(10),
+      work: signal => watchLuns({ store, hosts: agents, clock }, signal)
     },
     { name: 'own use', every: betweenLooks, work: () => options.use.look() },
     { name: 'forget what is old', every: seconds(3600), work: () => forgetOld(store, config, clock) },

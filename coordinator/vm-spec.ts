@@ -2,6 +2,7 @@ import type { VmSpec } from '../proto/generated/types/drover/agent/v1/VmSpec.js'
 import type { VmMedium } from '../proto/generated/types/drover/agent/v1/VmMedium.js'
 import { wireLimits, type VmLimits } from './qos/vm-limits.js'
 import type { Disk } from './store/disks.js'
+import type { VmLun } from './store/luns.js'
 import type { Lease, Vm, VmDisk, VmNic } from './store/vms.js'
 
 // From the rows of the store to what a host needs to run the VM: every choice made. PURE.
@@ -13,6 +14,7 @@ export type VmParts = {
   /** By their numbers. */
   cdDrives: ReadonlyArray<{ medium: VmMedium | null }>
   nics: readonly VmNic[]
+  luns: readonly VmLun[]
   lease: Lease | null
   /** The VM's own, or its cluster's; empty for the host's. */
   cpuModel: string
@@ -27,7 +29,7 @@ const firmwares = { bios: 'FIRMWARE_BIOS', uefi: 'FIRMWARE_UEFI' } as const
 export const wireBus = (bus: keyof typeof buses) => buses[bus]
 export const wireFirmware = (firmware: keyof typeof firmwares) => firmwares[firmware]
 
-export function vmSpec({ vm, disks, cdDrives, nics, lease, cpuModel, machineType, limits }: VmParts): VmSpec {
+export function vmSpec({ vm, disks, cdDrives, luns, nics, lease, cpuModel, machineType, limits }: VmParts): VmSpec {
   const { cpuLimits, ...told } = wireLimits(limits)
   return {
     vmId: vm.id,
@@ -56,6 +58,11 @@ export function vmSpec({ vm, disks, cdDrives, nics, lease, cpuModel, machineType
     graphics: true,
     cpuLimits,
     cdDrives: [...cdDrives],
+    luns: luns.map(lun => ({
+      ...{ diskId: lun.diskId, wwid: lun.wwid, bus: wireBus(lun.bus), slot: lun.slot },
+      ...{ readOnly: lun.isReadOnly, shareable: lun.isShareable },
+      ...{ passthrough: lun.isPassthrough, reservations: lun.hasReservations }
+    })),
     bootFromCd: vm.bootsFromCd
   }
 }

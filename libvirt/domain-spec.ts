@@ -29,7 +29,13 @@ export type FirmwareSpec =
   /** The variables' file is made from the template at the first start, and is the VM's own. */
   | { kind: 'uefi'; loader: string; variablesTemplate: string; variables: string }
 
-export type ChainLink = { kind: 'file' | 'block'; path: string; format: 'raw' | 'qcow2' }
+export type ChainLink = {
+  kind: 'file' | 'block'
+  path: string
+  format: 'raw' | 'qcow2'
+  /** The host's own device: libvirt gives it to QEMU for as long as the VM runs. */
+  isLent?: true
+}
 
 export type DiskSpec = {
   diskId: string
@@ -47,6 +53,9 @@ export type DiskSpec = {
   boot?: number
   /** Other VMs may write it too. */
   isShareable?: boolean
+  /** A LUN that gets the guest's SCSI commands itself; those about reservations too, by a helper. */
+  isLun?: boolean
+  hasReservations?: boolean
 }
 
 export type NicSpec = {

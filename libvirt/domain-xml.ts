@@ -174,17 +174,18 @@ function diskElements(disks: DiskSpec[]): XmlElement[] {
       'disk',
       {
         type: leaf?.kind ?? 'file',
-        device: disk.isCdrom ? 'cdrom' : 'disk',
+        device: disk.isCdrom ? 'cdrom' : disk.isLun ? 'lun' : 'disk',
         snapshot: 'no'
       },
       driverElement(disk, leaf),
-      leaf && sourceElement(leaf),
+      leaf && sourceElement(leaf, disk.hasReservations),
       leaf && backingStore(below),
       element('target', { dev: target, bus }),
       ioTuneElement(disk.limits),
       (disk.isReadOnly || disk.isCdrom) && element('readonly'),
       (disk.isShareable ?? false) && element('shareable'),
-      textElement('serial', disk.diskId),
+      // A LUN of its own has its own.
+      !disk.isLun && textElement('serial', disk.diskId),
       element('boot', { order: disk.boot ?? index + 1 }),
       alias(disk.diskId),
       bus === 'virtio'
@@ -211,11 +212,12 @@ function driverElement({ hasDirectIo, isCdrom }: DiskSpec, leaf: ChainLink | und
 }
 
 /** Owner and labels of a volume are the storage domain's business, on all hosts alike. */
-function sourceElement({ kind, path }: ChainLink): XmlElement {
+function sourceElement({ kind, path, isLent }: ChainLink, hasReservations = false): XmlElement {
   return element(
     'source',
     kind === 'file' ? { file: path } : { dev: path },
-    element('seclabel', { model: 'dac', relabel: false })
+    !isLent && element('seclabel', { model: 'dac', relabel: false }),
+    hasReservations && element('reservations', { managed: true })
   )
 }
 

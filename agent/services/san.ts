@@ -14,7 +14,7 @@ import type { Reservations } from '../../storage/connections/reservations.js'
 import { stampOf } from '../gate.js'
 import { taskMessage } from '../task-message.js'
 import type { Tasks } from '../tasks.js'
-import { chapOf, portalRule, portalsOf, wwidsOf } from './san-fields.js'
+import { chapOf, portalRule, portalsOf, wwidRule, wwidsOf } from './san-fields.js'
 
 export type SanVerbs = {
   block: BlockStorage
@@ -79,6 +79,13 @@ function iscsiHandlers({ block, tasks, connections }: SanVerbs) {
             }
           })
         )
+    }),
+    seeLuns: unary({
+      check: fields => fields.each('wwids', 1000, wwidRule),
+      method: async (wwids, { signal }) => {
+        const known = await block.paths(signal)
+        return { wwids: [...new Set(wwids)].filter(wwid => known.has(wwid)) }
+      }
     }),
     listLuns: unary({
       check: fields => fields.bool('rescan'),

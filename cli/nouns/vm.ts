@@ -9,6 +9,7 @@ import { changes } from '../update.js'
 import { finish, follow, throwIfFailed } from '../wait.js'
 import { addRegister } from './unregistered.js'
 import { addCds, drives, withDrives, type Drives } from './vm-cd.js'
+import { addLuns } from './vm-lun.js'
 import { addConsole } from './vm-console.js'
 import { addRunning } from './vm-power.js'
 import { addWhy } from './vm-why.js'
@@ -44,6 +45,7 @@ export function addVm(program: Command): void {
   addReading(noun, vms)
   addChanging(noun)
   addCds(noun)
+  addLuns(noun)
   addRunning(noun)
   addWhy(noun)
   addConsole(noun)

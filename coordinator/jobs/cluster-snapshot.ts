@@ -13,6 +13,7 @@ import { disk } from '../store/disks.js'
 import { hostsOfCluster, type Host } from '../store/hosts.js'
 import { policyOf } from '../store/policies.js'
 import { sql, type Reader } from '../store/query.js'
+import { lunDevice, seenLuns, vmLuns } from '../store/luns.js'
 import { managedCounts } from '../store/storage-domains.js'
 import { pinnedHosts, vmImages, vmNics, type Vm } from '../store/vms.js'
 import type { Loads } from './world.js'
@@ -34,12 +35,14 @@ export function snapshotOf(
   )
   const storage = activeStorage(reader, clusterId)
   const managed = managedCounts(reader)
+  const luns = seenLuns(reader, clusterId)
   const hosts = hostsOfCluster(reader, clusterId).map(host =>
     schedulable(host, loads, policy, {
       running: running.get(host.id) ?? [],
       pending: pending.get(host.id) ?? [],
       storageDomainIds: storage.get(host.id) ?? [],
-      managedStorageDomains: managed.get(host.id) ?? 0
+      managedStorageDomains: managed.get(host.id) ?? 0,
+      hostDevices: (luns.get(host.id) ?? []).map(lunDevice)
     })
   )
   return { policy, hosts, affinity: affinityOf(reader, clusterId) }
@@ -113,7 +116,10 @@ function schedulable(
   host: Host,
   loads: Loads,
   { parameters }: SchedulingPolicy,
-  now: Pick<SchedulableHost, 'running' | 'pending' | 'storageDomainIds' | 'managedStorageDomains'>
+  now: Pick<
+    SchedulableHost,
+    'running' | 'pending' | 'storageDomainIds' | 'managedStorageDomains' | 'hostDevices'
+  >
 ): SchedulableHost {
   const { capabilities } = host
   const memory = bytes(Number(capabilities?.memoryBytes ?? 0))
@@ -164,6 +170,6 @@ export function wantedVm(reader: Reader, loads: Loads, row: Vm): WantedVm {
     cpuPercent: loads.cpuPercent(row.id),
     hugePageKib: 0,
     numaNodes: [],
-    hostDevices: []
+    hostDevices: vmLuns(reader, row.id).map(({ wwid }) => lunDevice(wwid))
   }
 }

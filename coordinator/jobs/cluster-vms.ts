@@ -3,6 +3,7 @@ import type { Movable } from '../balance/plan.js'
 import type { HaVm } from '../forecast/reservation.js'
 import type { PlacementRequest, WantedVm } from '../scheduler/cluster.js'
 import { cluster as clusterRow } from '../store/clusters.js'
+import { lunDevice } from '../store/luns.js'
 import { sql, type Reader } from '../store/query.js'
 import type { Loads } from './world.js'
 
@@ -57,6 +58,16 @@ export function runningVmsOf(reader: Reader, loads: Loads, clusterId: string): R
         .orderBy('vmPinnedHost.hostId')
     )
   )
+  const luns = pairs(
+    reader.all(
+      sql
+        .selectFrom('vmLun')
+        .innerJoin('vm', 'vm.id', 'vmLun.vmId')
+        .select(['vmLun.vmId', 'vmLun.wwid as value'])
+        .where('vm.clusterId', '=', clusterId)
+        .orderBy('vmLun.ordinal')
+    )
+  )
   const claimed = new Set(
     reader
       .all(sql.selectFrom('claim').select('objectId').where('objectType', '=', 'vm'))
@@ -75,7 +86,7 @@ export function runningVmsOf(reader: Reader, loads: Loads, clusterId: string): R
         ...{ needsUefi: row.firmware === 'uefi', needsLease: lease !== null },
         ...{ bridges: [...new Set(bridges.get(row.id) ?? [])], storageDomainIds: [...new Set(storage)] },
         ...{ pinnedHostIds: pins.get(row.id) ?? [], cpuPercent: loads.cpuPercent(row.id) },
-        ...{ hugePageKib: 0, numaNodes: [], hostDevices: [] }
+        ...{ hugePageKib: 0, numaNodes: [], hostDevices: (luns.get(row.id) ?? []).map(lunDevice) }
       }
     }
   })

@@ -2,6 +2,7 @@ import type { VmSpec } from '../../proto/generated/types/drover/agent/v1/VmSpec.
 import { readVmLimits } from '../qos/vm-limits.js'
 import { cluster } from '../store/clusters.js'
 import { disk } from '../store/disks.js'
+import { vmLuns } from '../store/luns.js'
 import type { Reader } from '../store/query.js'
 import { leaseOf, vm, vmCdDrives, vmDisks, vmNics } from '../store/vms.js'
 import { vmSpec } from '../vm-spec.js'
@@ -14,6 +15,7 @@ export function readVmSpec(reader: Reader, vmId: string, machineType: string): V
     vm: row,
     disks: vmDisks(reader, vmId).map(attachment => ({ attachment, disk: disk(reader, attachment.diskId) })),
     cdDrives: vmCdDrives(reader, vmId).map(({ diskId }) => ({ medium: mediumOf(reader, diskId) })),
+    luns: vmLuns(reader, vmId),
     nics: vmNics(reader, vmId),
     lease: leaseOf(reader, vmId),
     cpuModel: row.cpuModel || cluster(reader, row.clusterId).cpuModel,

@@ -9,12 +9,14 @@ import type { HostView, StorageDomain } from '../store/storage-domains.js'
 import type { Template } from '../store/templates.js'
 import type { Vm, VmDisk, VmNic } from '../store/vms.js'
 import { vmCdDrives, vmDisks, vmNics, pinnedHosts } from '../store/vms.js'
+import { vmLuns } from '../store/luns.js'
 import { neededOf } from '../store/dependencies.js'
 import { holdersOf } from '../store/claims.js'
 import { hostViews } from '../store/storage-domains.js'
 import { noProgress, type Progress } from '../jobs/progress.js'
 import { enumOf, wireFailure, wireTime, wireTimeOrNull } from '../wire.js'
 import { wireBus, wireFirmware } from '../vm-spec.js'
+import { vmLunMessage } from './vm-luns.js'
 import { wireConnection } from '../storage-connection.js'
 
 // Rows as the messages of the API. Everything here only reads.
@@ -113,7 +115,8 @@ export function vmMessage(reader: Reader, vm: Vm, statsOf: VmStatsOf) {
     cdDrives: vmCdDrives(reader, vm.id).map(({ number, diskId }) => {
       return { diskId: diskId ?? '', trayOpen: vm.openTrays.includes(number) }
     }),
-    bootFromCd: vm.bootsFromCd
+    bootFromCd: vm.bootsFromCd,
+    luns: vmLuns(reader, vm.id).map(vmLunMessage)
   }
 }
 

@@ -3,6 +3,7 @@ import type { Fields } from '../../common/fields.js'
 import { disk as diskOf } from '../store/disks.js'
 import { throwIfClaimed } from '../store/claims.js'
 import { throwIfStaleEtag } from '../store/etag.js'
+import { vmLuns } from '../store/luns.js'
 import { throwIfNameTaken } from '../store/names.js'
 import { bit, type Tx } from '../store/query.js'
 import {
@@ -132,7 +133,8 @@ function changeNics(tx: Tx, { id: vmId }: Vm, wanted: readonly NicAttachment[], 
   const before = new Map(vmNics(tx, vmId).map(nic => [nic.mac, nic]))
   const macs = macsFor(tx, wanted, vmId, random)
   const kept = macs.flatMap(mac => before.get(mac)?.slot ?? [])
-  const diskSlots = vmDisks(tx, vmId).flatMap(({ bus, slot }) => (bus === 'sata' ? [] : [slot]))
+  const disks = vmDisks(tx, vmId).flatMap(({ bus, slot }) => (bus === 'sata' ? [] : [slot]))
+  const diskSlots = [...disks, ...vmLuns(tx, vmId).map(({ slot }) => slot)]
   const fresh = slotsFor([...diskSlots, ...kept], [], macs.length - kept.length).nics
   replaceVmNics(
     tx,
@@ -200,7 +202,7 @@ export function attachDisk(tx: Tx, vmId: string, attachment: DiskAttachment): vo
     throw new Fault('ALREADY_EXISTS', `the disk is attached to VM ${vm.name} already`)
   }
   const { isShareable } = attachableDisk(tx, attachment)
-  if (before.length >= mostDisks) {
+  if (before.length + vmLuns(tx, vmId).length >= mostDisks) {
     throw new Fault('INVALID_REQUEST', `a VM has at most ${mostDisks} disks`, {
       violations: [{ field: 'attachment', description: `must not be more than the ${mostDisks}th` }]
     })

@@ -2,6 +2,7 @@ import { Fault } from '../../common/fault.js'
 import { keptFree } from '../storage-space.js'
 import { disk as diskOf, type Disk } from '../store/disks.js'
 import { host } from '../store/hosts.js'
+import { vmLuns } from '../store/luns.js'
 import type { Reader } from '../store/query.js'
 import { storageDomain, type StorageDomain } from '../store/storage-domains.js'
 import { ownerOfMac, vm as vmRow, vmDisks, vmNics, type Vm } from '../store/vms.js'
@@ -87,7 +88,8 @@ export function attachableDisk(reader: Reader, { diskId, isReadOnly }: DiskAttac
 /** Slots of a VM that are taken, by disks and nics. */
 export const takenSlots = (reader: Reader, vmId: string): number[] => [
   ...vmDisks(reader, vmId).flatMap(({ bus, slot }) => (bus === 'sata' ? [] : [slot])),
-  ...vmNics(reader, vmId).map(({ slot }) => slot)
+  ...vmNics(reader, vmId).map(({ slot }) => slot),
+  ...vmLuns(reader, vmId).map(({ slot }) => slot)
 ]
 
 /** A slot for each that needs one; SATA disks do not. */

@@ -24,6 +24,7 @@ import { orderedJob, type Workshop } from './ordered-job.js'
 import { startVms } from './start-vms.js'
 import { attachDisk, changeVm, detachDisk, readUpdateVm } from './update-vm.js'
 import { ownVm, runningVm } from './vm-checks.js'
+import { lunHandlers } from './vm-luns.js'
 import { readDiskAttachment } from './vm-fields.js'
 import {
   checkStart,
@@ -196,6 +197,7 @@ export function vmService(options: VmServiceOptions): Handlers<VmServiceDefiniti
         return message(vmId)
       }
     }),
+    ...lunHandlers({ workshop, hosts: options.hosts, message }),
     changeCd: unary({
       check: fields => asked(fields, readChangeCd(fields)),
       method: async (request, context) =>

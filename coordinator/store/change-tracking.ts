@@ -11,6 +11,7 @@ const watched = {
   vm: ['vm', 'id'],
   vmDisk: ['vm', 'vmId'],
   vmCdDrive: ['vm', 'vmId'],
+  vmLun: ['vm', 'vmId'],
   vmNic: ['vm', 'vmId'],
   vmPinnedHost: ['vm', 'vmId'],
   vmDependency: ['vm', 'vmId'],

@@ -299,6 +299,27 @@ export type VmDiskTable = {
 /** A CD-ROM drive; empty without a disk. */
 export type VmCdDriveTable = { vmId: string; number: number; diskId: string | null }
 
+/** A LUN that a VM uses as it is. */
+export type VmLunTable = {
+  vmId: string
+  wwid: string
+  /** Its serial number in the guest. */
+  diskId: string
+  ordinal: number
+  bus: 'virtio' | 'scsi'
+  slot: number
+  isReadOnly: Bit
+  isShareable: Bit
+  isPassthrough: Bit
+  hasReservations: Bit
+  /** As seen at attachment. */
+  sizeBytes: number
+  model: string
+}
+
+/** Observed: hosts that see LUNs which VMs want. */
+export type HostLunTable = { hostId: string; wwid: string }
+
 /** Every disk that a VM uses, as disk or as CD. */
 export type VmImageTable = { vmId: Computed<string>; diskId: Computed<string>; ordinal: Computed<number> }
 
@@ -553,6 +574,8 @@ export type Tables = {
   vmDisk: VmDiskTable
   vmCdDrive: VmCdDriveTable
   vmImage: VmImageTable
+  vmLun: VmLunTable
+  hostLun: HostLunTable
   vmNic: VmNicTable
   vmPinnedHost: VmPinnedHostTable
   vmDependency: VmDependencyTable

@@ -15,7 +15,7 @@ import type { Chap } from './iscsi-settings.js'
 import type { IscsiPortal } from './iscsi-target.js'
 import type { LunContent } from './lun-contents.js'
 import { LunProber } from './lun-prober.js'
-import { groupLuns, judgeLun, type Lun, type LunUse, throwUnlessUsable } from './luns.js'
+import { groupLuns, judgeLun, type Lun, type LunUse, throwUnlessForGuest, throwUnlessUsable } from './luns.js'
 import { Multipath } from './multipath.js'
 
 export type LunReport = Lun & {
@@ -136,6 +136,23 @@ export class BlockStorage {
     const wanted = (await this.#find()).filter(({ wwid }) => wwids.includes(wwid))
     const contents = await this.#prober.probe(wanted, signal)
     for (const lun of wanted) throwUnlessUsable(lun, contents.get(lun.wwid) ?? null, storageDomainId)
+  }
+
+  /** The device of a LUN for a VM, with whatever a guest has on it; looked for once more where it is not here. */
+  async forVm({ wwid, readOnly }: { wwid: string; readOnly: boolean }, signal: AbortSignal): Promise<string> {
+    const find = async () => (await this.#find()).find(lun => lun.wwid === wwid)
+    let lun = await find()
+    if (!lun) {
+      await this.rescan(signal)
+      lun = await find()
+    }
+    if (!lun) {
+      const text = `this host does not see LUN ${wwid}`
+      throw new Fault('WRONG_STATE', text, { facts: { lun: wwid } })
+    }
+    const contents = (await this.#prober.probe([lun], signal)).get(wwid) ?? null
+    throwUnlessForGuest(lun, contents, readOnly)
+    return lun.device
   }
 
   /** Ends sessions that nothing else of ours uses; `stillUsed` are portals of other connections. */

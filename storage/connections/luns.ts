@@ -143,3 +143,14 @@ function isBeginningOf(contents: readonly LunContent[], storageDomainId: string)
       (content.kind === 'lvm' && content.vg === null)
   )
 }
+
+/** Whether a VM may have a LUN: what lies on it is its own, unless a host or a storage domain uses it. PURE. */
+export function throwUnlessForGuest(
+  lun: Lun,
+  contents: readonly LunContent[] | null,
+  isReadOnly: boolean
+): void {
+  const { state, why } = judgeLun(isReadOnly ? { ...lun, isReadOnly: false } : lun, contents)
+  if (state === 'free' || state === 'foreign') return
+  throw new Fault('LUN_IN_USE', `LUN ${lun.wwid}: ${why}`, { facts: { lun: lun.wwid, state } })
+}

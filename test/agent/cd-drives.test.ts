@@ -47,8 +47,9 @@ function storage(): { port: VolumePort; prepared: Map<string, number>; log: stri
   }
   return { port, prepared, log }
 }
+const noLuns = { forVm: async () => '', canReserve: async () => false }
 const disksOver = (port: VolumePort, others: (vmId: string) => VmSpec[] = () => []) =>
-  new Disks(port, new Locks(lockLevels), pino({ level: 'silent' }), others)
+  new Disks(port, new Locks(lockLevels), pino({ level: 'silent' }), noLuns, others)
 
 t.test('an image that several VMs use is let go of with the last of them', async t => {
   const { port, prepared } = storage()

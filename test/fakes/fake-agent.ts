@@ -66,6 +66,8 @@ export class FakeAgent {
   capabilities: Wire
   readonly vms = new Map<string, Wire>()
   readonly storageDomains = new Map<string, Wire>()
+  /** LUNs that it sees. */
+  luns: Wire[] = []
   readonly thinDisks = new Map<string, Wire>()
   readonly tasks = new Map<string, FakeTask>()
   /** Every request that had an effect, by method: how often, for "exactly once". */
@@ -158,6 +160,12 @@ export class FakeAgent {
       task: this.#taskHandlers(),
       vm: this.#vmHandlers(),
       storage: this.#storageHandlers(),
+      san: {
+        listLuns: plain(() => ({ luns: this.luns })),
+        seeLuns: plain(({ wwids }) => ({
+          wwids: (wwids as string[]).filter(wwid => this.luns.some(lun => lun['wwid'] === wwid))
+        }))
+      },
       watch: { watch: this.#watchHandler() },
       thin: {
         getThinDisk: plain(({ diskId }) => {
