@@ -108,6 +108,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
     onChange: (id, state) => {
       watchLog.publish(`storageDomain/${id}`, state && { storageDomain: stateMessage(state) })
     },
+    sanlockHostId: () => identity.now.sanlockHostId,
     onManagerWanted: id => thin.manager.onWanted(id)
   })
   const lunPort = {

@@ -22,6 +22,8 @@ export type StorageSetup = {
   clock: Clock
   log: Logger
   onChange(storageDomainId: string, state: StorageDomainState | null): void
+  /** This host's number in lockspaces; 0 while no coordinator gave it one. */
+  sanlockHostId?: () => number
   /** Something here waits for the manager's lease, and another host has that. */
   onManagerWanted?: (storageDomainId: string) => void
 }
@@ -60,7 +62,8 @@ export function setUpStorage(setup: StorageSetup) {
     runDirectory,
     clock,
     log,
-    onChange: setup.onChange
+    onChange: setup.onChange,
+    ...(setup.sanlockHostId && { sanlockHostId: setup.sanlockHostId })
   })
   const programs = new DataPrograms({ directory: `${runDirectory}/tasks`, run, clock, log })
   const images = new ImageTasks(storage, programs, run)

@@ -9,7 +9,15 @@ import type { SectorSize } from '../storage/format/storage-domain-metadata.js'
 import { type PreparedVolume, runPaths } from '../storage/prepare-image.js'
 import type { Place } from '../storage/storage-domain.js'
 import type { Swept } from '../storage/sweep.js'
-import type { Arguments, Description, Discovered, MonitorReport, Result, Verb } from '../storage/verbs.js'
+import type {
+  Arguments,
+  Description,
+  Discovered,
+  MonitorReport,
+  Result,
+  Verb,
+  Visit
+} from '../storage/verbs.js'
 import type { StoragePlace } from '../storage/worker-settings.js'
 import type { Attached, StorageConnections } from './storage-connections.js'
 import type { StorageWorkers } from './storage-workers.js'
@@ -35,6 +43,8 @@ export type StorageOptions = {
   clock: Clock
   log: Logger
   onChange(storageDomainId: string, state: StorageDomainState | null): void
+  /** This host's number in lockspaces; 0 while no coordinator gave it one. */
+  sanlockHostId?: () => number
 }
 
 export type NewStorageDomain = {
@@ -145,7 +155,12 @@ export class Storage {
       throw new Fault('WRONG_STATE', `storage domain ${id} is connected: it has format 5`)
     const place = await connections.connect(connection, signal)
     try {
-      return await workers.askOnce({ storageDomainId: id, ...place }, 'convert', { isApplied }, signal)
+      return await workers.askOnce(
+        { storageDomainId: id, ...place },
+        'convert',
+        { isApplied, ...this.#visit },
+        signal
+      )
     } finally {
       await connections.disconnect(connection, never)
     }
@@ -249,14 +264,19 @@ export class Storage {
   }
 
   async attach(id: string, dataCenterId: string, signal: AbortSignal): Promise<void> {
-    await this.ask(id, 'attach', { dataCenterId }, signal)
+    await this.ask(id, 'attach', { dataCenterId, ...this.#visit }, signal)
     await this.#describe(id, signal)
   }
 
   async detach(id: string, signal: AbortSignal): Promise<void> {
     this.#throwIfActive(id)
-    await this.ask(id, 'detach', {}, signal)
+    await this.ask(id, 'detach', this.#visit, signal)
     await this.#describe(id, signal)
+  }
+
+  get #visit(): Visit {
+    const sanlockHostId = this.#options.sanlockHostId?.() ?? 0
+    return sanlockHostId === 0 ? {} : { sanlockHostId }
   }
 
   /** Removes it with everything in it, then lets go of it. */

@@ -145,14 +145,6 @@ export class BlockGroup {
     }
   }
 
-  /** As `change`, where whoever calls has seen that no host renews its id: there is no lockspace to be manager in. */
-  async changeUnused(command: LvmCommand, signal: AbortSignal): Promise<void> {
-    const group = await this.read()
-    throwIfUnfit(this.vg, group)
-    throwIfMoving(this.vg, group)
-    await this.#alter(() => this.#lvm.change(command, signal))
-  }
-
   /** For a VG that does not exist yet, or is no storage domain any more. */
   async changeUnchecked(command: LvmCommand, signal: AbortSignal): Promise<void> {
     await this.#alter(() => this.#lvm.change(command, signal))

@@ -84,10 +84,7 @@ export class BlockStorageDomain implements StorageDomain {
         const { remove, add } = metadataTagChange(tags, pairs)
         await crashpoint(`${point}/tags`)
         if (remove.length + add.length === 0) return
-        const command = { kind: 'changeVgTags', vg: group.vg, remove, add } as const
-        // Before the first host joins and after the last has left nobody can be the manager.
-        const isUnused = !group.mayChange() && !(await this.leases.isJoined(never))
-        await (isUnused ? group.changeUnused(command, never) : group.change(command, never))
+        await group.change({ kind: 'changeVgTags', vg: group.vg, remove, add }, never)
       }
     }
     group.tenure = () => this.manager.tenure

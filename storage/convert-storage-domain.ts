@@ -3,7 +3,7 @@ import { crashpoint, idempotent } from '../common/crashpoint.js'
 import type { Clock } from '../common/clock.js'
 import { Fault } from '../common/fault.js'
 import { bytes, MiB } from '../common/units.js'
-import { throwIfAlive } from './attach-storage-domain.js'
+import { aloneOnLuns, throwIfAlive, type Visitor } from './attach-storage-domain.js'
 import { BlockStorageDomain } from './block-storage-domain.js'
 import { readDirect, writeDirect } from './direct-io.js'
 import { FileStorageDomain, type Tools } from './file-storage-domain.js'
@@ -34,7 +34,7 @@ const old = 4
 export async function convertStorageDomain(
   open: () => Promise<Opened>,
   isApplied: boolean,
-  { clock, log }: Pick<Tools, 'clock' | 'log'>,
+  { sanlockHostId, clock, log }: Visitor & Pick<Tools, 'log'>,
   signal: AbortSignal
 ): Promise<Conversion> {
   const storageDomain = await open()
@@ -44,7 +44,13 @@ export async function convertStorageDomain(
     const obstacle = version === old ? await obstacleTo(storageDomain, clock, signal) : null
     if (!isApplied) return { from: version, changes, obstacle }
     if (obstacle !== null) throw new Fault('WRONG_STATE', obstacle)
-    await convert(storageDomain, version, signal)
+    await using alone = await aloneOnLuns(storageDomain, sanlockHostId, signal)
+    void alone
+    // Whoever was quicker may have converted it, or taken it into use.
+    const now = await storageDomain.identity.metadata()
+    if (now.poolIds.length > 0 && version === old)
+      throw new Fault('WRONG_STATE', `data center ${now.poolIds[0]} owns it`)
+    await convert(storageDomain, now.version, signal)
     log.info({ storageDomain: storageDomain.identity.id, from: version }, 'storage domain converted')
     return { from: version, changes, obstacle }
   } finally {
@@ -82,9 +88,7 @@ async function planned(storageDomain: Opened, version: number): Promise<string[]
 }
 
 async function convert(storageDomain: Opened, version: number, signal: AbortSignal): Promise<void> {
-  const { identity, leases } = storageDomain
-  await using manager = await leases.asManager(signal)
-  void manager
+  const { identity } = storageDomain
   if (version === old) {
     await idempotent('storage-domain.convert/records', () => writeRecords(storageDomain, signal))
     await idempotent('storage-domain.convert/commit', () =>

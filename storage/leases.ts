@@ -176,8 +176,12 @@ export class StorageLeases implements Leases {
     if (!this.#settings.shared) return this.#local.letGo()
     if (!this.#takesLeases) return
     await this.#manager.giveUp()
-    const known = await this.#sanlock.hostIdIn(this.#id, signal)
-    if (known !== null) await this.#sanlock.leave(this.#lockspace(known), signal)
+    const known = await this.#sanlock.joined(this.#id, signal)
+    if (known !== null) await this.#sanlock.leave(known, signal)
+  }
+
+  async joinedAs(signal: AbortSignal): Promise<number | null> {
+    return this.#takesLeases ? this.#sanlock.hostIdIn(this.#id, signal) : null
   }
 
   async isJoined(signal: AbortSignal): Promise<boolean> {

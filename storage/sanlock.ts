@@ -75,9 +75,16 @@ export class Sanlock {
 
   /** This host's number in a lockspace that it has joined; null otherwise. */
   async hostIdIn(lockspace: string, signal: AbortSignal): Promise<number | null> {
+    return (await this.joined(lockspace, signal))?.sanlockHostId ?? null
+  }
+
+  /** A lockspace as the daemon has joined it: its device may have another name by now. */
+  async joined(name: string, signal: AbortSignal): Promise<Lockspace | null> {
     const { stdout } = await this.#sanlock(['client', 'status'], signal)
-    const found = stdout.split('\n').find(line => line.startsWith(`s ${lockspace}:`))
-    return found === undefined ? null : Number(found.split(':')[1])
+    const found = stdout.split('\n').find(line => line.startsWith(`s ${name}:`))
+    if (found === undefined) return null
+    const [, sanlockHostId = '', ...rest] = found.trim().split(':')
+    return { name, sanlockHostId: Number(sanlockHostId), path: rest.slice(0, -1).join(':') }
   }
 
   async hosts(lockspace: string, signal: AbortSignal): Promise<SanlockHost[]> {

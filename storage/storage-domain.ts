@@ -119,6 +119,8 @@ export type Leases = {
   join(sanlockHostId: number, signal: AbortSignal): Promise<void>
   leave(signal: AbortSignal): Promise<void>
   isJoined(signal: AbortSignal): Promise<boolean>
+  /** This host's number in the lockspace as far as it has joined; null otherwise, and where nobody joins. */
+  joinedAs(signal: AbortSignal): Promise<number | null>
 }
 
 /** Where what the format keeps beside volumes can be read and written on this host: files or block devices. */

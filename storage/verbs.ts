@@ -38,6 +38,9 @@ export type LayoutPaths = { ids: string; leases: string; xleases: string }
 /** Metadata as it crosses the border between processes: maps do not. */
 export type SerialMetadata = Omit<StorageDomainMetadata, 'pvs'>
 
+/** As which host it is joined for a moment, where nobody uses it; 1 where nothing is said. */
+export type Visit = { sanlockHostId?: number }
+
 export type Discovered = SerialMetadata & { ioTimeout: Seconds }
 export type DiscoveredOnDevices = Discovered & { devices: string[] }
 
@@ -57,10 +60,10 @@ export type VerbTable = {
   /** Its devices from now on, which may be more than its physical volumes. */
   useDevices: { arguments: { devices: string[] }; result: null }
   /** From format V4 to V5, or what that would change. */
-  convert: { arguments: { isApplied: boolean }; result: Conversion }
+  convert: { arguments: { isApplied: boolean } & Visit; result: Conversion }
   describe: { arguments: object; result: Description }
-  attach: { arguments: { dataCenterId: string }; result: null }
-  detach: { arguments: object; result: null }
+  attach: { arguments: { dataCenterId: string } & Visit; result: null }
+  detach: { arguments: Visit; result: null }
   format: { arguments: object; result: null }
   /** Joins the lockspace, finishes what was interrupted, begins to monitor. */
   activate: { arguments: { sanlockHostId: number }; result: Swept }
@@ -141,8 +144,8 @@ export const verbs: Record<Verb, VerbPolicy> = {
   useDevices: { lane: 'metadata', limit: seconds(60) },
   convert: long,
   describe: { lane: 'metadata', limit: seconds(30) },
-  attach: patient,
-  detach: patient,
+  attach: { lane: 'bulk', limit: seconds(300) },
+  detach: { lane: 'bulk', limit: seconds(300) },
   format: long,
   activate: { lane: 'bulk', limit: seconds(300) },
   deactivate: { lane: 'bulk', limit: seconds(180) },

@@ -1,6 +1,6 @@
 import { Fault } from '../common/fault.js'
 import { seconds } from '../common/units.js'
-import { attachStorageDomain, detachStorageDomain } from './attach-storage-domain.js'
+import { attachStorageDomain, detachStorageDomain, type Visitor } from './attach-storage-domain.js'
 import { auditStorageDomain } from './audit-storage-domain.js'
 import { BlockGroup } from './block-group.js'
 import { BlockStorageDomain } from './block-storage-domain.js'
@@ -46,7 +46,7 @@ import {
   uploadsBeside,
   uploadsOnHost
 } from './uploads.js'
-import type { Arguments, Description, MonitorReport, Result, Verb } from './verbs.js'
+import type { Arguments, Description, MonitorReport, Result, Verb, Visit } from './verbs.js'
 import type { WorkerSettings } from './worker-settings.js'
 
 export type Handlers = { [V in Verb]: (request: Arguments<V>, signal: AbortSignal) => Promise<Result<V>> }
@@ -103,17 +103,19 @@ export class WorkerService {
       this.#settings = { ...this.#settings, devices }
       return null
     },
-    convert: ({ isApplied }, signal) =>
-      convertStorageDomain(() => this.#openIt(this.#id, [4, 5]), isApplied, this.#tools, signal),
+    convert: ({ isApplied, ...visit }, signal) => {
+      const open = () => this.#openIt(this.#id, [4, 5])
+      return convertStorageDomain(open, isApplied, { ...this.#tools, ...this.#visitor(visit) }, signal)
+    },
     describe: () => this.#describe(),
-    attach: async ({ dataCenterId }, signal) => {
-      await attachStorageDomain(await this.#open(), dataCenterId, this.#tools.clock, signal)
+    attach: async ({ dataCenterId, ...visit }, signal) => {
+      await attachStorageDomain(await this.#open(), dataCenterId, this.#visitor(visit), signal)
       await this.#closeUnlessActive()
       return null
     },
-    detach: async (_, signal) => {
+    detach: async (visit, signal) => {
       this.#throwIfActive('detached')
-      await detachStorageDomain(await this.#open(), this.#tools.clock, signal)
+      await detachStorageDomain(await this.#open(), this.#visitor(visit), signal)
       await this.#closeUnlessActive()
       return null
     },
@@ -415,6 +417,10 @@ export class WorkerService {
     await using manager = await storageDomain.leases.asManager(signal)
     void manager
     return await work(storageDomain)
+  }
+
+  #visitor({ sanlockHostId = 1 }: Visit): Visitor {
+    return { sanlockHostId, clock: this.#tools.clock }
   }
 
   #hostId(): number {

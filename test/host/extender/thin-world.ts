@@ -82,7 +82,7 @@ export async function twoHosts({ size = GiB(100) as number } = {}) {
     const network = await networkTo(one)
     ends.push(network.end)
     const ways = waysOf(two, network)
-    return { root, device, one, two, network, ways, ends, end }
+    return { root, device, daemons, one, two, network, ways, ends, end }
   } catch (error) {
     await end()
     throw error
