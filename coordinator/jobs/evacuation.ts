@@ -1,4 +1,4 @@
-import { bytes, GiB, type Bytes } from '../../common/units.js'
+import { GiB } from '../../common/units.js'
 
 // Which VMs leave a host next, and how many at once. PURE.
 
@@ -17,23 +17,28 @@ export type Pace = {
   atOnce: number
   /** Bytes a second that left while that many did; null before the first has left. */
   best: number | null
-  /** However many they are, so much memory may be on its way: small VMs mean fixed work, not a full link. */
-  lightBytes: Bytes
+  /** Up to so many, more may leave as long as their memory is little: small VMs mean fixed work, not a full link. */
+  lightAtOnce: number
 }
 
-export const firstPace: Pace = { atOnce: 2, best: null, lightBytes: GiB(4) }
 const mostAtOnce = 8
+const lightBytes = GiB(4)
+
+/** A host's first pace. The memory of each VM that leaves is encrypted by one thread, so small ones get a CPU each. */
+export const firstPace = (cpus: number): Pace => ({
+  ...{ atOnce: 2, best: null, lightAtOnce: Math.min(mostAtOnce, cpus) }
+})
 const mostFailures = 3
 
 /** What is worth another try: the most often failed last, then by priority, then the small ones first. */
-export function nextLeaving(vms: readonly Leaving[], { atOnce, lightBytes }: Pace): string[] {
+export function nextLeaving(vms: readonly Leaving[], { atOnce, lightAtOnce }: Pace): string[] {
   const moving = vms.filter(({ isMoving }) => isMoving)
   let bytes = moving.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)
   const next: string[] = []
   for (const { vmId, memoryBytes } of worthATry(vms)) {
     const count = moving.length + next.length
     bytes += memoryBytes
-    if (count >= atOnce && (count >= mostAtOnce || bytes > lightBytes)) break
+    if (count >= atOnce && (count >= lightAtOnce || bytes > lightBytes)) break
     next.push(vmId)
   }
   return next
@@ -60,7 +65,7 @@ export const stuckOf = (vms: readonly Leaving[]): string[] =>
  */
 export function nextPace(pace: Pace, { rate, failed }: { rate: number; failed: boolean }): Pace {
   const { atOnce, best } = pace
-  if (failed) return { atOnce: Math.max(1, atOnce - 1), best, lightBytes: bytes(0) }
+  if (failed) return { atOnce: Math.max(1, atOnce - 1), best, lightAtOnce: 0 }
   if (best === null || rate > best * 1.1)
     return { ...pace, atOnce: Math.min(mostAtOnce, atOnce + 1), best: rate }
   return rate < best * 0.9 ? { ...pace, atOnce: Math.max(1, atOnce - 1) } : pace

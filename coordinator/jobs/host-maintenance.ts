@@ -6,7 +6,7 @@ import { agentServices } from '../../proto/load.js'
 import { host, updateHost } from '../store/hosts.js'
 import { jobOrNull } from '../store/jobs.js'
 import { pendingOn } from '../store/pending.js'
-import type { Tx } from '../store/query.js'
+import { parsed, sql, type Reader, type Tx } from '../store/query.js'
 import { storageDomain, storageDomains, viewsOfHost } from '../store/storage-domains.js'
 import { vmsOfHost, vmOrNull, type Vm } from '../store/vms.js'
 import { untilWoken } from './awaited-host.js'
@@ -90,7 +90,7 @@ async function emptyHost(world: JobWorld, evacuate: Evacuate, act: Act<Deactivat
   const failures = new Map<string, { count: number; message: string }>()
   const moving = new Map<string, Promise<void>>()
   const tries = new Map<string, number>()
-  let pace = firstPace
+  let pace = firstPace(host(store.read, hostId).capabilities?.cpus ?? 1)
   // All of them together, until one of them has failed: then what is left is planned anew.
   let plan: Map<string, string> | null = null
   const planned = () =>
@@ -129,7 +129,8 @@ async function emptyHost(world: JobWorld, evacuate: Evacuate, act: Act<Deactivat
         )
     }
     // What was placed here before, and is not seen yet, comes and has to leave again.
-    const isEmpty = running.length === 0 && pendingOn(store.read, hostId).length === 0
+    const isExpecting = pendingOn(store.read, hostId).length > 0
+    const isEmpty = running.length === 0 && !isExpecting && !isBeingLeft(store.read, hostId)
     if (moving.size === 0) {
       const stuck = new Set(stuckOf(leaving))
       if (stuck.size > 0)
@@ -144,6 +145,14 @@ async function emptyHost(world: JobWorld, evacuate: Evacuate, act: Act<Deactivat
   const external = vmsOfHost(store.read, hostId).filter(isRunning)
   if (external.length > 0) throw immovable(external, failures)
 }
+
+/** Migrations that an earlier life of the coordinator ordered: they go on by themselves, and have something to tidy up. */
+const isBeingLeft = (reader: Reader, hostId: string): boolean =>
+  reader
+    .all(
+      sql.selectFrom('job').select('contextJson').where('kind', '=', 'vm.migrate').where('ended', 'is', null)
+    )
+    .some(({ contextJson }) => parsed<{ sourceHostId: string }>(contextJson).sourceHostId === hostId)
 
 /** One try: null when the VM has left, else why not. After a restart of the coordinator the same try goes on. */
 async function moveAway(

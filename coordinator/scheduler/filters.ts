@@ -99,9 +99,12 @@ function cpuTopology({ host: { cpus } }: Candidate, { vm }: PlacementRequest): s
   return vm.vcpus <= cpus ? null : `the VM has ${vm.vcpus} virtual CPUs, the host ${cpus} CPUs`
 }
 
-/** A busy host is no choice for a start while another one is not busy; slow is better than down, or than staying. */
-function cpuOverloaded({ host }: Candidate, { purpose }: PlacementRequest, { cluster }: Look): string | null {
-  if (purpose !== 'start') return null
+/**
+ * A busy host is no choice for a start while another one is not busy; slow is better than down, or than staying. Who
+ * names a host has chosen.
+ */
+function cpuOverloaded({ host }: Candidate, request: PlacementRequest, { cluster }: Look): string | null {
+  if (request.purpose !== 'start' || request.onlyHostId !== null) return null
   const { overloadMinutes, highUtilization } = cluster.policy.parameters
   const isOverloaded = (each: { overloadedSeconds: number }) => each.overloadedSeconds >= overloadMinutes * 60
   if (!isOverloaded(host)) return null

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { bytes, GiB } from '../../../common/units.js'
+import { GiB } from '../../../common/units.js'
 import {
   firstPace,
   nextLeaving,
@@ -15,29 +15,34 @@ const vm = (vmId: string, change: Partial<Leaving> = {}): Leaving => ({
 })
 
 /** Large ones: a link is full with few of them. */
-const pace = (atOnce: number, best: number | null = null, light = 0): Pace => ({
-  ...{ atOnce, best, lightBytes: bytes(light) }
-})
+const pace = (atOnce: number, best: number | null = null): Pace => ({ atOnce, best, lightAtOnce: 0 })
+const first = firstPace(32)
 
 const cases: Array<[why: string, vms: Leaving[], pace: Pace, expected: string[]]> = [
   [
     'two large ones leave at first',
     ['a', 'b', 'c'].map(id => vm(id, { memoryBytes: GiB(4) })),
-    firstPace,
+    first,
     ['a', 'b']
   ],
   [
     'as many small ones as are no more than one large one',
     ['a', 'b', 'c', 'd', 'e'].map(id => vm(id, { memoryBytes: GiB(1) })),
-    firstPace,
+    first,
     ['a', 'b', 'c', 'd']
   ],
-  ['eight at the most', Array.from('abcdefghij', id => vm(id)), firstPace, [...'abcdefgh']],
+  [
+    'no more small ones than the host has CPUs',
+    ['a', 'b', 'c', 'd'].map(id => vm(id)),
+    firstPace(3),
+    ['a', 'b', 'c']
+  ],
+  ['eight at the most', Array.from('abcdefghij', id => vm(id)), first, [...'abcdefgh']],
   ['those under way count', [vm('a', { isMoving: true }), vm('b'), vm('c')], pace(2), ['b']],
   ['higher priorities first', [vm('a', { priority: 100 }), vm('b', { priority: 1 })], pace(1, 0), ['b']],
   ['small ones first', [vm('a', { memoryBytes: 200 }), vm('b')], pace(1, 0), ['b']],
   ['what failed comes last', [vm('a', { failures: 1 }), vm('b')], pace(1, 0), ['b']],
-  ['what failed three times stays', [vm('a', { failures: 3 })], firstPace, []]
+  ['what failed three times stays', [vm('a', { failures: 3 })], first, []]
 ]
 for (const [why, vms, pace, expected] of cases) {
   t.test(`VMs leave a host: ${why}`, async t => t.strictSame(nextLeaving(vms, pace), expected))
@@ -48,7 +53,7 @@ t.test('a VM that failed three times is named, once it does not move any more', 
 })
 
 const paces: Array<[why: string, before: Pace, seen: { rate: number; failed: boolean }, atOnce: number]> = [
-  ['the first figure', firstPace, { rate: 100, failed: false }, 3],
+  ['the first figure', first, { rate: 100, failed: false }, 3],
   ['more moves more', pace(3, 100), { rate: 150, failed: false }, 4],
   ['more moves the same', pace(4, 150), { rate: 150, failed: false }, 4],
   ['more moves less', pace(5, 150), { rate: 100, failed: false }, 4],
@@ -61,6 +66,6 @@ for (const [why, before, seen, atOnce] of paces) {
 }
 
 t.test('after a failure small ones are no exception any more', async t => {
-  const { lightBytes } = nextPace(firstPace, { rate: 100, failed: true })
-  t.strictSame(nextLeaving([vm('a'), vm('b')], { ...pace(1), lightBytes }), ['a'])
+  const after = nextPace(first, { rate: 100, failed: true })
+  t.strictSame(nextLeaving([vm('a'), vm('b')], after), ['a'])
 })

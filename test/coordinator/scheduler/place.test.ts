@@ -101,6 +101,11 @@ t.test(
     t.match(placement, { kind: 'placed', hostId: 'b' })
     t.equal(placement.verdicts[0]?.filter, 'cpu-overloaded')
     t.match(place(cluster(busy), request()), { kind: 'placed', hostId: 'a' })
+    t.match(
+      place(cluster(busy, host('b')), request({ onlyHostId: 'a' })),
+      { hostId: 'a' },
+      'a person chose it'
+    )
   }
 )
 

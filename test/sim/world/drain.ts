@@ -25,7 +25,7 @@ export function carryEvacuation(jobs: JobsOfLife, job: Job): void {
     row.mode = 'active'
     return jobs.over(job, true, `cannot leave: ${stuck.join(', ')}`)
   }
-  for (const vmId of world.rules.nextLeaving(vms, firstPace)) {
+  for (const vmId of world.rules.nextLeaving(vms, firstPace(8))) {
     if (jobs.claims(vmId)) continue
     job.failures[vmId] = (job.failures[vmId] ?? 0) + 1
     jobs.order('migrate', { vm: vmId })
