@@ -111,6 +111,9 @@ export type Decision = {
   missing: string
 }
 
+/** What is missing for a host that is proven off, until this life of the coordinator has seen it too. */
+export const readAgain = 'its power is read again'
+
 const inGrace = 'the grace for a silent host is not over'
 
 /** One host, one tick. */
@@ -155,7 +158,7 @@ export function decide(
     case 'non_responsive':
       return treat(health, seen, cluster, policy, now)
     case 'proven_stopped':
-      return { health, actions: [], missing: '' }
+      return provenBefore(health, seen, policy)
     default:
       return unreachable(health)
   }
@@ -226,6 +229,20 @@ function treat(
     return { health: { ...health, lastFence: now }, actions, missing: 'its storage is being taken away' }
   }
   return { health, actions, missing: obstacle }
+}
+
+/**
+ * The word of its power device was heard by an earlier life of the coordinator, or a renewal has been seen since: it is
+ * read again by the rules of the proof, because nobody frees the leases of a host without knowing since when it is off.
+ */
+function provenBefore(
+  health: HostHealth & { kind: 'proven_stopped' },
+  seen: HostObservation,
+  policy: HaPolicy
+): Decision {
+  const isKnownOff = health.proof !== 'power_off' || proofOf(seen, policy) === 'power_off'
+  if (isKnownOff || !seen.power.hasDevices) return { health, actions: [], missing: '' }
+  return { health, actions: ['readPower'], missing: readAgain }
 }
 
 /** What only looks: as often as wanted, from the first moment of silence. */

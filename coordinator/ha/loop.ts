@@ -3,6 +3,7 @@ import type { Logger } from '../../common/log.js'
 import { seconds, type Seconds } from '../../common/units.js'
 import {
   decide,
+  readAgain,
   type Action,
   type Decision,
   type HaPolicy,
@@ -128,9 +129,10 @@ export class HaLoop {
     return this.#fences.get(hostId)?.lastMissing ?? ''
   }
 
-  /** Since when every read of a host's power devices has said off. */
+  /** Since when every read of a host's power devices has said off, where that is proof in this life. */
   offSince(hostId: string): Seconds | null {
-    return this.#fences.get(hostId)?.reading.offSince ?? null
+    const fence = this.#fences.get(hostId)
+    return fence && fence.lastMissing !== readAgain ? fence.reading.offSince : null
   }
 
   #decideCluster({ policy, hosts }: WatchedCluster, now: Seconds): HostDecision[] {

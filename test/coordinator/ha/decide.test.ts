@@ -249,6 +249,23 @@ t.test(
   }
 )
 
+t.test(
+  'a host that an earlier life proved off is read again, until that is proof in this one too',
+  async t => {
+    const stopped = { kind: 'proven_stopped', proof: 'power_off' } as const
+    const policy = { ...defaultHaPolicy, statusGap: seconds(30) }
+    const actionsOf = (seen: Partial<HostObservation>, health: HostHealth = stopped) =>
+      decide(health, { ...silent, ...seen }, quiet, policy, seconds(40)).actions
+    t.strictSame(actionsOf({}), ['readPower'])
+    t.strictSame(actionsOf({ power: off(4) }), ['readPower'], 'one read is none')
+    const long = { ...off(4), lastOffRead: seconds(34) }
+    t.strictSame(actionsOf({ power: long }), [])
+    t.strictSame(actionsOf({ power: long, lastRenewal: seconds(20) }), ['readPower'], 'who renews is not off')
+    t.strictSame(actionsOf({}, { kind: 'proven_stopped', proof: 'operator' }), [], 'a person said so')
+    t.strictSame(actionsOf({ power: { ...silent.power, hasDevices: false } }), [])
+  }
+)
+
 t.test('a host without power device is shut out of storage, and only the VMs there restart', async t => {
   const trail = simulate(
     {
