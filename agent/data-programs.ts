@@ -215,6 +215,7 @@ function failed(argv: readonly string[], code: number | null, said: string): Fau
     return new Fault('STORAGE_DOMAIN_FULL', 'the storage domain is full')
   const text = said
     .replaceAll(/\s*\([\d.]+\/100%\)\r?/g, '')
+    .replaceAll('\r', '')
     .replaceAll(/^(pm|dl)[a-z]+:.*\n/gm, '')
     .trim()
     .slice(-500)

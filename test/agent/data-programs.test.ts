@@ -72,7 +72,7 @@ t.test(
     const { programs, directory } = await world(t)
     const apt = `${directory}/apt-get`
     const said =
-      'pmstatus:alpha:50:Configuring\\nit is not fit\\npmerror:alpha:75:failed\\nE: it ended with 1\\n'
+      'pmstatus:alpha:50:Configuring\\nit is not fit\\r\\npmerror:alpha:75:failed\\nE: it ended with 1\\n'
     await writeFile(apt, `#!/bin/sh\nprintf '${said}'; exit 100\n`, { mode: 0o755 })
     const run = programs.run(
       'task',
