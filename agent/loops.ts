@@ -28,7 +28,9 @@ export function startLoops(
   const guests = new GuestPoller(vms, clock, log)
   const isHealthy = (id: string) =>
     storage.states().some(state => state.storageDomainId === id && state.health === 'active')
-  const resumer = new PausedResumer({ vms, isHealthy, clock, log })
+  const ioTimeoutOf = (id: string) =>
+    storage.states().find(state => state.storageDomainId === id)?.description?.ioTimeout ?? seconds(10)
+  const resumer = new PausedResumer({ vms, isHealthy, ioTimeoutOf, clock, log })
   void every({ clock, log, name: 'statistics' }, seconds(1), end => stats.round(end), signal)
   void every({ clock, log, name: 'guest agents' }, seconds(1), end => guests.round(end), signal)
   void every({ clock, log, name: 'arrivals' }, seconds(10), () => incoming.round(), signal)

@@ -8,15 +8,22 @@ type Parts = {
   vms: Vms
   /** Whether a storage domain answers and can be written. */
   isHealthy: (storageDomainId: string) => boolean
+  /** The unit of all waits for it. */
+  ioTimeoutOf: (storageDomainId: string) => Seconds
   clock: Clock
   log: Logger
 }
 const first = seconds(2)
 const longest = seconds(30)
+/** A host that cannot renew its lease for so many I/O time-outs is told by sanlock to end what holds leases. */
+const leaseTimeouts = 8
 
 /**
  * Lets VMs go on that an I/O error stopped, once their storage is well. The guest's write is tried again; if it
  * fails again the VM stops again, and the next try is later. What a person paused is left alone.
+ *
+ * A VM with a lease that waits for too long is ended: libvirt gave its lease back when it stopped, so sanlock, which
+ * ends all others on a host without storage, does not know of it, and nobody could start it where the storage is.
  */
 export class PausedResumer {
   readonly #parts: Parts
@@ -40,8 +47,9 @@ export class PausedResumer {
     }
     const tries = this.#tries.get(vm) ?? { wait: first, next: seconds(now + first) }
     this.#tries.set(vm, tries)
-    const isWell = vm.own().spec.disks.every(({ storageDomainId }) => isHealthy(storageDomainId))
-    if (now < tries.next || !isWell || vm.lane.running !== null) return
+    const lost = storageOf(vm).filter(id => !isHealthy(id))
+    if (lost.length > 0) return this.#endIfTooLong(vm, lost, signal)
+    if (now < tries.next || vm.lane.running !== null) return
     tries.wait = seconds(Math.min(longest, tries.wait * 2))
     tries.next = seconds(now + tries.wait)
     await this.#resume(vm, signal)
@@ -58,6 +66,38 @@ export class PausedResumer {
       log.warn({ err: error, vm: vm.id }, 'VM does not go on yet')
     }
   }
+
+  async #endIfTooLong(vm: Vm, lost: readonly string[], signal: AbortSignal): Promise<void> {
+    const { vms, clock, log, ioTimeoutOf } = this.#parts
+    const waited = clock.monotonic() - vm.since
+    const patience = leaseTimeouts * Math.max(...lost.map(ioTimeoutOf))
+    const isMovable = vm.own().spec.lease !== null && vm.state.pause === 'eio'
+    if (!isMovable || waited < patience || vm.lane.running !== null) return
+    try {
+      await vm.lane.run('give up', async () => giveUp(vm, signal), signal)
+      const text = `ended after ${Math.floor(waited)} s without its storage, to start where that is`
+      vms.options.note(vm.id, 'vm.given_up', text)
+      log.warn({ vm: vm.id, lost }, 'VM without storage ended')
+    } catch (error) {
+      log.warn({ err: error, vm: vm.id }, 'VM without storage does not end yet')
+    }
+  }
+}
+
+async function giveUp(vm: Vm, signal: AbortSignal): Promise<void> {
+  if (!isStopped(vm)) return
+  vm.asked = 'giveUp'
+  try {
+    await vm.libvirtDomain.destroy(signal)
+  } catch (error) {
+    vm.asked = null
+    throw error
+  }
+}
+
+function storageOf(vm: Vm): string[] {
+  const { disks, lease } = vm.own().spec
+  return [...disks.map(({ storageDomainId }) => storageDomainId), ...(lease ? [lease.storageDomainId] : [])]
 }
 
 function isStopped({ state, record }: Vm): boolean {

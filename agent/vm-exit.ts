@@ -18,12 +18,13 @@ export type StopDetail =
  */
 export function exitOf(
   detail: StopDetail,
-  context: { asked: 'destroy' | 'shutdown' | null; byHostSignal: boolean; at: number }
+  context: { asked: 'destroy' | 'shutdown' | 'giveUp' | null; byHostSignal: boolean; at: number }
 ): VmExit {
   const { asked, byHostSignal, at } = context
   const wanted = (reason: ExitReason): VmExit => ({ reason, at, fault: null })
   if (detail === 'migrated') return wanted('migrated')
   if (asked === 'destroy') return wanted('destroyed')
+  if (asked === 'giveUp') return lost(at, 'the VM was without its storage for too long, and was ended here')
   switch (detail) {
     case 'shutdown':
     case 'saved':

@@ -40,7 +40,7 @@ export class Vm {
   state: VmState = { status: 'down', pause: null }
   isUnresponsive = false
   /** What we asked for and what its end will therefore mean. */
-  asked: 'destroy' | 'shutdown' | null = null
+  asked: 'destroy' | 'shutdown' | 'giveUp' | null = null
   guest: GuestReport | null = null
   isGuestAgentConnected = false
   stats: VmStats | null = null

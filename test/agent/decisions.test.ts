@@ -9,10 +9,13 @@ import { VmLane } from '../../agent/vm-lane.js'
 import { Secret } from '../../common/secret.js'
 import { seconds } from '../../common/units.js'
 
-const exits: Array<[why: string, StopDetail, 'destroy' | 'shutdown' | null, byHost: boolean, string]> = [
+const exits: Array<
+  [why: string, StopDetail, 'destroy' | 'shutdown' | 'giveUp' | null, byHost: boolean, string]
+> = [
   ['a guest that shut itself down', 'shutdown', null, false, 'shutdown'],
   ['a guest that we asked', 'shutdown', 'shutdown', false, 'shutdown'],
   ['what we destroyed', 'destroyed', 'destroy', true, 'destroyed'],
+  ['what we gave up without its storage', 'destroyed', 'giveUp', true, 'lost'],
   ['what somebody else destroyed', 'destroyed', null, true, 'lost'],
   ['a QEMU that got SIGTERM', 'shutdown', null, true, 'lost'],
   ['a QEMU that vanished', 'failed', null, false, 'crashed'],
