@@ -58,7 +58,7 @@ export function policyOf(config: AgentConfig): ThinPolicy {
 export function setUpExtender(parts: Parts, signal: AbortSignal) {
   const { vms, peers, clock, log } = parts
   const fast = new FastPath(hostId => peers.connect(hostId), clock)
-  const role = new Role(roleParts(parts, fast))
+  const role: Role = new Role(roleParts(parts, fast, id => ways.forget(id)))
   const ways = new Ways(waysParts(parts, fast, role))
   const disks = new ThinDisks(parts)
   const extender = new Extender({
@@ -123,7 +123,7 @@ function hostIdOf({ identity }: Parts, number: number): string | null {
   return identity.now.peers.find(({ sanlockHostId }) => sanlockHostId === number)?.hostId ?? null
 }
 
-function roleParts(parts: Parts, fast: FastPath): RoleParts {
+function roleParts(parts: Parts, fast: FastPath, onChange: (id: string) => void): RoleParts {
   const { storage, identity, managerIdle: idle, clock, log } = parts
   return {
     worker: {
@@ -143,6 +143,7 @@ function roleParts(parts: Parts, fast: FastPath): RoleParts {
     },
     askFor: (hostId, id, isForGood, end) => fast.handOver(hostId, id, isForGood, end),
     hostIdOf: number => hostIdOf(parts, number),
+    onChange,
     ownSanlockHostId: () => identity.now.sanlockHostId,
     isUsable: id => {
       const health = stateOf(storage, id)?.health ?? 'inactive'
@@ -164,12 +165,18 @@ function waysParts(parts: Parts, fast: FastPath, role: Role): WaysParts {
         const { isManager, owner } = await storage.askActive(id, 'managerState', {}, end)
         // A worker of ours that died was the manager: nobody is.
         const isElsewhere = owner !== null && owner.sanlockHostId !== identity.now.sanlockHostId
-        return { isManager, ownerSanlockHostId: isElsewhere ? owner.sanlockHostId : null }
+        if (isManager || isElsewhere)
+          return { isManager, ownerSanlockHostId: isElsewhere ? owner.sanlockHostId : null }
+        // It was handed over from here, and is on its way.
+        const successor = role.successorOf(id)
+        const heir = identity.now.peers.find(({ hostId }) => hostId === successor)
+        return { isManager, ownerSanlockHostId: heir?.sanlockHostId ?? null }
       },
       takeManager: (id, end) => role.take(id, end)
     },
     peer: (hostId, wanted, end) => fast.extend(hostId, wanted, end),
     hostIdOf: number => hostIdOf(parts, number),
+    ownHostId: () => identity.now.hostId,
     clock,
     log
   }

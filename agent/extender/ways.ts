@@ -22,6 +22,7 @@ export type WaysParts = {
   /** The manager's agent, over the network. */
   peer(hostId: string, wanted: Wanted, signal: AbortSignal): Promise<Bytes>
   hostIdOf(sanlockHostId: number): string | null
+  ownHostId(): string | null
   clock: Clock
   log: Logger
 }
@@ -103,9 +104,15 @@ export class Ways {
   }
 
   async #here(wanted: Wanted, signal: AbortSignal): Promise<Way> {
-    const { failure } = await this.#parts.worker.extend(wanted, signal)
-    if (failure) throw new Fault(failure.reason, failure.text)
-    return 'here'
+    try {
+      const { failure } = await this.#parts.worker.extend(wanted, signal)
+      if (failure) throw new Fault(failure.reason, failure.text)
+      return 'here'
+    } catch (error) {
+      if (!Fault.is(error, 'NOT_MANAGER')) throw error
+      // It is being handed over just now.
+      return this.#afterChange(wanted, signal)
+    }
   }
 
   async #asManager(wanted: Wanted, signal: AbortSignal): Promise<Way> {
@@ -134,7 +141,8 @@ export class Ways {
       if (!Fault.is(error, 'NOT_MANAGER')) throw error
       // It has handed the role over just now, and knows to whom.
       const successor = (error as Fault).facts['successorHostId'] ?? ''
-      if (successor !== '' && successor !== hostId && !tried.has(successor)) {
+      const isOther = successor !== '' && successor !== hostId && successor !== this.#parts.ownHostId()
+      if (isOther && !tried.has(successor)) {
         const way = await this.#fast(successor, wanted, signal, new Set([...tried, hostId]))
         this.#known.delete(id)
         return way

@@ -23,6 +23,8 @@ export type RoleParts = {
   ownSanlockHostId(): number
   /** Whether the storage domain can be used here; null where it is not in use here at all. */
   isUsable(id: string): boolean | null
+  /** The role came, or goes to another host: what was known of who has it is old. */
+  onChange(id: string): void
   /** Whether this host stands as the manager, as its last report says. */
   stands(id: string): boolean
   /** A manager that nobody asks for so long, and that nobody prefers, lets others have their turn. */
@@ -131,6 +133,7 @@ export class Role {
     const before = held.successor
     held.successor = { hostId: toHostId, at: now }
     held.notBefore = seconds(now + lent)
+    this.#parts.onChange(id)
     const isFree = await worker.handOver(id, signal)
     held.askedAt = null
     if (!isFree) held.successor = before
@@ -139,6 +142,13 @@ export class Role {
       'another host asked for the manager role'
     )
     return isFree
+  }
+
+  /** Who got the role from here in the last seconds, and may not have the lease yet. */
+  successorOf(id: string): string | null {
+    const successor = this.#held.get(id)?.successor ?? null
+    const isNew = successor !== null && this.#parts.clock.monotonic() - successor.at < successorKnown
+    return isNew ? successor.hostId : null
   }
 
   /** Something of this host waits for the lease: whoever stands as the manager is asked to lend it. */
@@ -186,18 +196,20 @@ export class Role {
   }
 
   async #claim(id: string, held: Held, signal: AbortSignal): Promise<void> {
-    const { worker, clock, log } = this.#parts
+    const { worker, clock, log, onChange } = this.#parts
     await this.#coming(id, async () => {
       const { isManager, owner } = await worker.state(id, signal)
       if (isManager) return
-      if ((await this.#ask(id, owner, true, signal)) === false) {
+      const isFree = await this.#ask(id, owner, true, signal)
+      if (isFree === false) {
         held.notBefore = seconds(clock.monotonic() + askAgain)
         return
       }
       try {
         await worker.take(id, attempt, signal)
+        onChange(id)
       } catch (error) {
-        held.notBefore = seconds(clock.monotonic() + afterFailure)
+        held.notBefore = seconds(clock.monotonic() + (isFree ? askAgain : afterFailure))
         if (!Fault.is(error, 'LEASE_HELD')) throw error
         log.info({ storageDomain: id, owner }, 'the manager role cannot be had yet')
       }
@@ -237,10 +249,8 @@ export class Role {
   }
 
   #notManager(id: string, owner: number | null): Fault {
-    const { successor } = this.#of(id)
-    const isKnown = successor && this.#parts.clock.monotonic() - successor.at < successorKnown
     return new Fault('NOT_MANAGER', `this host does not manage storage domain ${id}`, {
-      facts: { ownerSanlockHostId: String(owner ?? 0), successorHostId: isKnown ? successor.hostId : '' }
+      facts: { ownerSanlockHostId: String(owner ?? 0), successorHostId: this.successorOf(id) ?? '' }
     })
   }
 

@@ -80,14 +80,22 @@ export class ManagerRole {
     }
   }
 
-  /** As the manager, by the queue in which all requests meet; else by taking the lease for a moment. */
+  /**
+   * As the manager, by the queue in which all requests meet; else beside the operation that has the lease here. It
+   * is not taken for this alone: it may be on its way to the host that is to manage.
+   */
   async extend(
     storageDomain: StorageDomain,
     volumes: readonly ExtendVolume[],
     signal: AbortSignal
   ): Promise<ExtendedVolume[]> {
     const manager = this.#manager
-    if (!manager) return extendVolumes(storageDomain, volumes, signal)
+    if (!manager) {
+      const { identity, manager: lease } = storageDomain
+      if (identity.shared && this.#parts.sanlock.mode === 'daemon' && !lease.isHeld)
+        throw new Fault('NOT_MANAGER', `this host does not manage storage domain ${identity.id}`)
+      return extendVolumes(storageDomain, volumes, signal)
+    }
     return Promise.all(volumes.map(({ volumeId, to }) => manager.extend(volumeId, to)))
   }
 

@@ -25,6 +25,7 @@ function world({ view, peer, ...worker }: Change) {
     },
     peer: peer ?? (async () => (asked.push('peer'), MiB(5120))),
     hostIdOf: number => (number === 2 ? 'host2' : null),
+    ownHostId: () => 'host1',
     clock: {
       monotonic: () => seconds(0),
       wall: () => 0,

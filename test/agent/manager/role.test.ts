@@ -48,6 +48,7 @@ function world(change: { owner?: number | null; busy?: boolean; unreachable?: bo
     hostIdOf: number => (number === 2 ? 'host2' : null),
     ownSanlockHostId: () => 1,
     isUsable: () => state.usable,
+    onChange: () => {},
     stands: () => lease.isManager,
     idle: seconds(30),
     clock: {

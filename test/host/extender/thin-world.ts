@@ -159,6 +159,7 @@ function waysOf(workers: StorageWorkers, network: Awaited<ReturnType<typeof netw
     },
     peer: (id, wanted, signal) => network.extend(id, wanted, signal),
     hostIdOf: number => (number === 1 ? hostId(1) : null),
+    ownHostId: () => hostId(2),
     ...{ clock: systemClock, log }
   })
 }
