@@ -108,4 +108,4 @@ class Through(Operations):
         os.close(fh)
 
 
-FUSE(Through(), mount, foreground=True, allow_other=True, default_permissions=True, attr_timeout=0, entry_timeout=0, big_writes=True)
+FUSE(Through(), mount, foreground=True, allow_other=True, default_permissions=True, attr_timeout=0, entry_timeout=0, big_writes=True, nonempty=True)

@@ -1,6 +1,6 @@
 import { GuestConsole } from './guest-console.js'
 import { poll } from './lab.js'
-import type { Vm__Output as Vm } from '../../proto/generated/types/drover/v1/Vm.js'
+import type { Vm as WantedVm, Vm__Output as Vm } from '../../proto/generated/types/drover/v1/Vm.js'
 import type { World } from './world.js'
 
 export type Guest = { vmId: string; console: GuestConsole }
@@ -13,10 +13,10 @@ export class Guests {
     this.#world = world
   }
 
-  /** Highly available, and writing. */
-  async start(name: string, host = ''): Promise<Guest> {
+  /** Writing; highly available unless it is wanted otherwise. */
+  async start(name: string, host = '', change: Partial<WantedVm> = {}): Promise<Guest> {
     const { api, services, hostIds } = this.#world
-    const vmId = await this.#world.createVm(name)
+    const vmId = await this.#world.createVm(name, undefined, change)
     const console = new GuestConsole(api, vmId)
     await api.job(services.vm.StartVm, { vmId, hostId: hostIds.get(host) ?? '' })
     await poll('the writer', 240, async () => (console.acknowledged.length > 0 ? true : null))

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Host__Output as Host } from '../../proto/generated/types/drover/v1/Host.js'
 import type { Job__Output as Job } from '../../proto/generated/types/drover/v1/Job.js'
 import type { StorageDomain__Output as StorageDomain } from '../../proto/generated/types/drover/v1/StorageDomain.js'
-import type { Vm__Output as Vm } from '../../proto/generated/types/drover/v1/Vm.js'
+import type { Vm as WantedVm, Vm__Output as Vm } from '../../proto/generated/types/drover/v1/Vm.js'
 import { Api } from './api.js'
 import { buildGuest, poll, type Lab } from './lab.js'
 import type { ProgressOf } from './progress.js'
@@ -145,6 +145,13 @@ export class World implements AsyncDisposable {
     })
   }
 
+  /** Into maintenance, or back into service. */
+  async maintain(name: string, how: 'leave' | 'enter'): Promise<void> {
+    const { DeactivateHost, ActivateHost } = this.services.host
+    const hostId = this.hostIds.get(name) ?? name
+    await this.api.job(how === 'leave' ? DeactivateHost : ActivateHost, { hostId })
+  }
+
   host(name: string): Promise<Host> {
     return this.api.ask(this.services.host.GetHost, { hostId: this.hostIds.get(name) ?? name })
   }
@@ -228,8 +235,8 @@ export class World implements AsyncDisposable {
     return []
   }
 
-  /** A VM of the template, highly available. Its id. */
-  async createVm(name: string, progress = quiet): Promise<string> {
+  /** A VM of the template, highly available unless it is wanted otherwise. Its id. */
+  async createVm(name: string, progress = quiet, change: Partial<WantedVm> = {}): Promise<string> {
     const job = await this.api.job(
       this.services.vm.CreateVm,
       {
@@ -239,7 +246,8 @@ export class World implements AsyncDisposable {
           clusterId: this.ids.cluster,
           ha: { enabled: true, priority: 1, leaseStorageDomainId: this.ids.storageDomain },
           disks: this.moreDisks.map(diskId => ({ diskId })),
-          nics: [{ bridge: 'br0' }]
+          nics: [{ bridge: 'br0' }],
+          ...change
         }
       },
       progress,
