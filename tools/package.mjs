@@ -1,7 +1,7 @@
 // Builds the Debian packages: drover-common (the program, its libraries, the CLI), drover-agent, drover-coordinator.
 //   build/drover-common_VERSION_amd64.deb …
 // Only dpkg-deb is needed. `npm run package` builds dist/ first.
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   chmodSync,
@@ -15,6 +15,15 @@ import {
   writeFileSync
 } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
+
+// One at a time: two labs may both find the packages stale. Debian's flock (util-linux) is always there.
+if (!process.env['DROVER_PACKAGE_LOCK']) {
+  mkdirSync('build', { recursive: true })
+  const command = ['build/package.lock', process.execPath, ...process.argv.slice(1)]
+  const env = { ...process.env, DROVER_PACKAGE_LOCK: '1' }
+  const { status } = spawnSync('flock', ['-w', '170', ...command], { stdio: 'inherit', env })
+  process.exit(status ?? 1)
+}
 
 const { agentSettings } = await import('../dist/agent/config.js')
 const { coordinatorSettings } = await import('../dist/coordinator/config.js')
