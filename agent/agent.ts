@@ -24,6 +24,7 @@ import { Host } from './host.js'
 import { HostStatsReader } from './host-stats.js'
 import { hostVerbs } from './host-verbs.js'
 import { every } from './every.js'
+import { lunsOf } from './luns.js'
 import { IdentityFile } from './identity.js'
 import { departureOf, HeldArrivals } from './held-arrivals.js'
 import { Incoming } from './incoming.js'
@@ -233,7 +234,12 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
       agentServices.san,
       sanService({
         ...{ block, reservations: new Reservations(run), tasks },
-        connections: () => storage.states().map(({ connection }) => connection)
+        connections: () => storage.states().map(({ connection }) => connection),
+        lunsInUse: () =>
+          vms
+            .running()
+            .flatMap(({ record }) => (record ? lunsOf(record.spec) : []))
+            .map(({ wwid }) => wwid)
       })
     )
     .add(agentServices.task, taskService(tasks))

@@ -22,6 +22,8 @@ export type SanVerbs = {
   tasks: Tasks
   /** How the storage domains of this host are reached: their sessions stay. */
   connections(): Array<StorageConnection | null>
+  /** LUNs of the VMs that run here: theirs stay too. */
+  lunsInUse(): string[]
 }
 
 /** Storage networks of this host: translates, and hands to the tasks. */
@@ -29,7 +31,7 @@ export function sanService(verbs: SanVerbs): Handlers<SanServiceDefinition> {
   return { ...iscsiHandlers(verbs), ...reservationHandlers(verbs) }
 }
 
-function iscsiHandlers({ block, tasks, connections }: SanVerbs) {
+function iscsiHandlers({ block, tasks, connections, lunsInUse }: SanVerbs) {
   return {
     discoverIscsi: unary({
       check: fields => {
@@ -74,6 +76,7 @@ function iscsiHandlers({ block, tasks, connections }: SanVerbs) {
             ...plan('LogoutIscsi', stamp, { portals }),
             work: async ({ signal }) => {
               throwIfUsed(portals, connections())
+              throwIfOfVms(portals, await block.sessionsOf(lunsInUse()))
               await block.logout(portals, signal)
               return { loggedOut: portals.map(nameOf).join('\n') }
             }
@@ -162,6 +165,12 @@ function throwIfUsed(portals: readonly IscsiPortal[], connections: Array<Storage
   const used = connections.flatMap(connection => (connection?.kind === 'iscsi' ? connection.portals : []))
   const hit = portals.find(portal => used.some(other => nameOf(other) === nameOf(portal)))
   if (hit) throw new Fault('WRONG_STATE', `${nameOf(hit)} is in use by a storage domain of this host`)
+}
+
+/** A target is another name for all of its portals: whichever the VM's disk goes through may be the last. */
+function throwIfOfVms(portals: readonly IscsiPortal[], sessions: ReadonlyArray<{ iqn: string }>): void {
+  const hit = portals.find(({ iqn }) => sessions.some(session => session.iqn === iqn))
+  if (hit) throw new Fault('WRONG_STATE', `a LUN of ${hit.iqn} is in use by a VM that runs on this host`)
 }
 
 const states = {

@@ -138,6 +138,16 @@ export class BlockStorage {
     for (const lun of wanted) throwUnlessUsable(lun, contents.get(lun.wwid) ?? null, storageDomainId)
   }
 
+  /** The sessions through which LUNs are reached. */
+  async sessionsOf(wwids: readonly string[]): Promise<IscsiSession[]> {
+    if (wwids.length === 0) return []
+    const [luns, sessions] = await Promise.all([this.#find(), readSessions()])
+    const disks = new Set(
+      luns.filter(({ wwid }) => wwids.includes(wwid)).flatMap(({ paths }) => paths.map(({ disk }) => disk))
+    )
+    return sessions.filter(session => session.disks.some(disk => disks.has(disk)))
+  }
+
   /** The device of a LUN for a VM, with whatever a guest has on it; looked for once more where it is not here. */
   async forVm({ wwid, readOnly }: { wwid: string; readOnly: boolean }, signal: AbortSignal): Promise<string> {
     const find = async () => (await this.#find()).find(lun => lun.wwid === wwid)

@@ -11,6 +11,7 @@ import { Locks } from '../../../common/locks.js'
 import type { Run } from '../../../common/run.js'
 import { agentServices } from '../../../proto/load.js'
 import { BlockStorage } from '../../../storage/connections/block-storage.js'
+import type { IscsiSession } from '../../../storage/connections/iscsi-sessions.js'
 import { Iscsi } from '../../../storage/connections/iscsi.js'
 import { nodeRecord } from '../../../storage/connections/iscsi-args.js'
 import { Reservations } from '../../../storage/connections/reservations.js'
@@ -25,7 +26,7 @@ const used = { ...portal, host: '10.0.0.9' }
 const chap = { user: 'host', secret: 'host-secret-1', mutualUser: '', mutualSecret: '' }
 
 /** The service of a host over real gRPC; only iscsiadm and its kind are not real. */
-async function world(t: Test) {
+async function world(t: Test, reached: IscsiSession[] = []) {
   const directory = await mkdtemp('/tmp/drover-san-')
   const told: string[] = []
   const run: Run = async (command, args) => {
@@ -49,9 +50,11 @@ async function world(t: Test) {
     log,
     iscsi: new Iscsi({ run, directory, sys: directory })
   })
+  block.sessionsOf = async wwids => (wwids.includes('3600') ? reached : [])
   const { server, local } = await rpcWorld(t, {})
+  const verbs = { block, reservations: new Reservations(run) }
   const connections = () => [{ kind: 'iscsi' as const, portals: [used], luns: ['3600'] }]
-  server.add(service, sanService({ block, reservations: new Reservations(run), tasks, connections }))
+  server.add(service, sanService({ ...verbs, tasks, connections, lunsInUse: () => ['3600'] }))
   t.teardown(async () => {
     await ledger.close()
     await rm(directory, { recursive: true, force: true })
@@ -76,6 +79,15 @@ t.test('the sessions of a storage domain are not ended by hand', async t => {
   const ended = client.call(service.LogoutIscsi, { requestId: randomUUID(), portals: [used] }, never)
   const error = await ended.catch((error: unknown) => error)
   t.ok(Fault.is(error, 'WRONG_STATE'), String(error))
+  t.strictSame(told, [])
+})
+
+t.test('nor are those through which a VM has a LUN', async t => {
+  const { client, told } = await world(t, [{ iqn: portal.iqn } as IscsiSession])
+  const ended = client.call(service.LogoutIscsi, { requestId: randomUUID(), portals: [portal] }, never)
+  const error = await ended.catch((error: unknown) => error)
+  t.ok(Fault.is(error, 'WRONG_STATE'), String(error))
+  t.match(String(error), /in use by a VM/)
   t.strictSame(told, [])
 })
 
