@@ -110,6 +110,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Runn
       watchLog.publish(`storageDomain/${id}`, state && { storageDomain: stateMessage(state) })
     },
     sanlockHostId: () => identity.now.sanlockHostId,
+    thinInitialMib: config.thin_initial_mib,
     onManagerWanted: id => thin.manager.onWanted(id)
   })
   const lunPort = {

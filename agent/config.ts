@@ -79,6 +79,12 @@ export const agentSettings = {
     65536,
     'The least by which a thin disk is extended, in MiB; adaptive only.'
   ),
+  thin_initial_mib: number(
+    2560,
+    128,
+    65536,
+    'What a new thin disk on block storage begins with, or its size where that is less, in MiB.'
+  ),
   thin_most_chunk_mib: number(
     16384,
     128,

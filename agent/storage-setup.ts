@@ -18,6 +18,8 @@ export type StorageSetup = {
   allowedDirectories: readonly string[]
   logLevel: string
   sanlock: SanlockSettings
+  /** What a new thin volume on block storage begins with; absent: what oVirt gives it. */
+  thinInitialMib?: number
   run: Run
   clock: Clock
   log: Logger
@@ -45,6 +47,7 @@ export function setUpStorage(setup: StorageSetup) {
       runDirectory,
       importDirectory: setup.importDirectory,
       uploadDirectory: `${stateDirectory}/uploads`,
+      ...(setup.thinInitialMib !== undefined && { thinInitialMib: setup.thinInitialMib }),
       owner: process.getuid?.() === 0 ? ovirtOwner : null,
       sanlock: setup.sanlock,
       logLevel: setup.logLevel

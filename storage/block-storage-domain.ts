@@ -58,7 +58,7 @@ export class BlockStorageDomain implements StorageDomain {
     this.group = group
     this.special = special
     this.manager = new ManagerLease(sanlock, sdm, clock, log)
-    this.volumes = new BlockVolumes(group, links, run, async () => [
+    this.volumes = new BlockVolumes(group, links, tools, async () => [
       ...(await nameDevices(this)),
       ...(await forgetDevices(this))
     ])

@@ -2,6 +2,7 @@ import { constants, open } from 'node:fs/promises'
 import { crashpoint, idempotent } from '../common/crashpoint.js'
 import { Fault } from '../common/fault.js'
 import type { Run } from '../common/run.js'
+import type { Tools } from './file-storage-domain.js'
 import { type Bytes, bytes, roundUp } from '../common/units.js'
 import type { BlockGroup, Group, LogicalVolume } from './block-group.js'
 import { discardVolumes, wipeVolume } from './block-purge.js'
@@ -39,12 +40,19 @@ export class BlockVolumes implements Volumes {
   readonly #links: BlockLinks
   readonly #run: Run
   readonly #tidyToo: () => Promise<string[]>
+  readonly #thinInitial: Bytes | undefined
   /** Slots of volumes that this process makes: chosen, and until they are seen in a tag. */
   readonly #reserved = new Map<string, number>()
   #seen: Seen | null = null
 
   /** `tidyToo`: what else a sweep finishes. */
-  constructor(group: BlockGroup, links: BlockLinks, run: Run, tidyToo: () => Promise<string[]>) {
+  constructor(
+    group: BlockGroup,
+    links: BlockLinks,
+    { run, thinInitial }: Pick<Tools, 'run' | 'thinInitial'>,
+    tidyToo: () => Promise<string[]>
+  ) {
+    this.#thinInitial = thinInitial
     this.#group = group
     this.#links = links
     this.#run = run
@@ -121,7 +129,7 @@ export class BlockVolumes implements Volumes {
     if (all.some(({ name }) => name === volumeId)) {
       throw new Fault('ALREADY_EXISTS', `there is a logical volume ${volumeId}`)
     }
-    const size = initialAllocation(metadata, volume.initialSize ?? null)
+    const size = initialAllocation(metadata, volume.initialSize ?? null, this.#thinInitial)
     await this.#throwIfFull(size, volumeId)
     this.#reserved.set(volumeId, await this.#freeSlot())
     const tags = [initializingTag]

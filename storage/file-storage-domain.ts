@@ -4,7 +4,7 @@ import type { Clock } from '../common/clock.js'
 import { Fault } from '../common/fault.js'
 import type { Logger } from '../common/log.js'
 import type { Run } from '../common/run.js'
-import { bytes, seconds, type Seconds } from '../common/units.js'
+import { type Bytes, bytes, seconds, type Seconds } from '../common/units.js'
 import { readDirect, touchDirect } from './direct-io.js'
 import { fileLayout, type FileLayout } from './file-layout.js'
 import { FileVolumes } from './file-volumes.js'
@@ -34,6 +34,8 @@ export type Tools = {
   owner: Owner
   /** Where links are made: /run/drover. */
   runDirectory: string
+  /** What a new thin volume on block storage begins with; absent: what oVirt gives it. */
+  thinInitial?: Bytes
 }
 
 const largestMetadata = 64 * 1024

@@ -16,6 +16,8 @@ const settings = z.object({
   importDirectory: z.string().nullable(),
   /** Where uploads for a block storage domain wait: on the host's own disk. Absent: it takes none. */
   uploadDirectory: z.string().optional(),
+  /** What a new thin volume on block storage begins with, in MiB; absent: 2560, as with oVirt. */
+  thinInitialMib: z.number().optional(),
   /** Whom new files belong to; null leaves them to the process. */
   owner: z.object({ uid: z.number(), gid: z.number() }).nullable(),
   sanlock: z.object({ mode: z.enum(['daemon', 'direct']), runDirectory: z.string().nullable() }),

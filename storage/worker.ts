@@ -2,7 +2,7 @@ import { pino } from 'pino'
 import { systemClock } from '../common/clock.js'
 import { Fault } from '../common/fault.js'
 import { commandRunner } from '../common/run.js'
-import { seconds } from '../common/units.js'
+import { MiB, seconds } from '../common/units.js'
 import { asFault } from './faults.js'
 import { Sanlock } from './sanlock.js'
 import { type FromWorker, type ToWorker, verbs } from './verbs.js'
@@ -24,7 +24,9 @@ const log = pino(
 const run = commandRunner(log)
 const sanlock = new Sanlock(settings.sanlock, run, systemClock)
 const { owner, runDirectory } = settings
-const tools = { run, sanlock, clock: systemClock, log, owner, runDirectory }
+const { thinInitialMib } = settings
+const thin = thinInitialMib === undefined ? {} : { thinInitial: MiB(thinInitialMib) }
+const tools = { run, sanlock, clock: systemClock, log, owner, runDirectory, ...thin }
 const service = new WorkerService(settings, tools, {
   onReport: report => send({ kind: 'monitor', report }),
   onManagerWanted: () => send({ kind: 'managerWanted' })

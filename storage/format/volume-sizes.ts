@@ -20,10 +20,11 @@ export const largestOnBlock = (capacity: Bytes): Bytes => roundUpLikeVdsm(capaci
 /** The same on files, and the limit of the extension arithmetic. */
 export const largestOnFile = (capacity: Bytes): Bytes => roundUpLikeVdsm(capacity * overhead, MiB(1))
 
-/** The size a new volume of a block storage domain asks for, before LVM rounds up to extents. */
+/** The size a new volume of a block storage domain asks for, before LVM rounds up to extents; `standard` of a thin one. */
 export function initialAllocation(
   volume: { format: VolumeFormat; allocation: AllocationPolicy; capacity: Bytes },
-  initial: Bytes | null
+  initial: Bytes | null,
+  standard: Bytes = defaultChunk
 ): Bytes {
   const { format, allocation, capacity } = volume
   if (format === 'raw') {
@@ -35,7 +36,7 @@ export function initialAllocation(
   const most = largestOnBlock(capacity)
   if (initial && initial > most) throw new FormatError('invalid', `initial size ${initial} is beyond ${most}`)
   if (allocation === 'preallocated') return initial || capacity
-  return initial ? bytes(Math.floor(initial * overhead)) : bytes(Math.min(defaultChunk, capacity))
+  return initial ? bytes(Math.floor(initial * overhead)) : bytes(Math.min(standard, capacity))
 }
 
 /** What `lvcreate` and `lvextend` are told. */
