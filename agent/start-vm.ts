@@ -83,6 +83,7 @@ async function inLane(
     if (isDone(vm, start)) return
   }
   const capabilities = await world.capabilities(signal)
+  throwIfNoCpu(start.spec, capabilities.usableCpuModels)
   throwIfDiskInUse(vms, start.spec)
   if (start.spec.lease && !capabilities.haLeases) {
     throw new Fault('WRONG_STATE', `leases are not safe on this host: ${capabilities.haLeasesNote}`)
@@ -102,9 +103,8 @@ async function inLane(
   const accelerator = capabilities.kvm ? 'kvm' : 'tcg'
   progress({ percent: 40, phase: 'defining' })
   rollback.onFailure('undefine', () => undefineIfIdle(vm))
-  const unfit = unfitCpu(spec, capabilities.usableCpuModels)
   const xml = domainXml(domainSpec(world, record, prepared, accelerator, disks.leaseSpec(spec)))
-  await defineDomain(libvirt, xml, signal).catch(unfit)
+  await defineDomain(libvirt, xml, signal)
   Object.assign(vm, { record, foreign: null, name: spec.name, isDefined: true, asked: null, ioError: null })
   vm.guest = null
   vm.apply({ kind: 'startAccepted' })
@@ -112,8 +112,7 @@ async function inLane(
 
   progress({ percent: 60, phase: 'starting' })
   rollback.onFailure('show that it is down', () => vm.apply({ kind: 'stopped' }))
-  const starting = vm.libvirtDomain.start(signal, { paused: start.paused }).catch(unfit)
-  await starting.catch((error: unknown) => {
+  await vm.libvirtDomain.start(signal, { paused: start.paused }).catch((error: unknown) => {
     // libvirtd went away with the answer: it may run. What it needs stays; the next list will tell.
     if (error instanceof Fault && error.facts['outcome'] === 'unknown') rollback.commit()
     throw heldLease(error, spec)
@@ -127,15 +126,12 @@ async function inLane(
   await learnFacts(vm, signal)
 }
 
-/** libvirt says it in many ways, some of them "internal error": what the host offers tells them apart. */
-const unfitCpu =
-  ({ vmId, cpuModel }: VmSpec, usable: string[]) =>
-  (error: unknown): never => {
-    const isLibvirts = error instanceof Fault && error.facts['libvirtError'] !== undefined
-    if (!isLibvirts || cpuModel === null || usable.includes(cpuModel)) throw error
-    const text = `this host cannot run CPU model ${cpuModel}; it can run ${usable.join(', ')}`
-    throw new Fault('WRONG_STATE', text, { cause: error, facts: { vm: vmId } })
-  }
+/** Asked before anything is done: libvirt says it in many ways, some of them "internal error", and late. */
+function throwIfNoCpu({ vmId, cpuModel }: VmSpec, usable: readonly string[]): void {
+  if (cpuModel === null || usable.length === 0 || usable.includes(cpuModel)) return
+  const text = `this host cannot run CPU model ${cpuModel}; it can run ${usable.join(', ')}`
+  throw new Fault('WRONG_STATE', text, { facts: { vm: vmId } })
+}
 
 const lockingDomain = '42'
 
