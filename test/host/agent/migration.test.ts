@@ -8,7 +8,10 @@ import { diskless } from './world.js'
 // Two hosts with a libvirtd each. The memory travels under TLS, the talk of the libvirtds through the agents.
 
 // Ports of the machine are shared with whatever else runs on it.
-const house = await cluster(3, { migration_first_port: 30_000 + Math.floor(Math.random() * 10_000) })
+const house = await cluster(3, {
+  migration_first_port: 30_000 + Math.floor(Math.random() * 10_000),
+  migrations_at_once: 2
+})
 t.teardown(() => house[Symbol.asyncDispose]())
 const [a, b, c] = house.hosts as [ClusterHost, ClusterHost, ClusterHost]
 const slowly = { bandwidth: String(2 ** 20) }
