@@ -32,6 +32,15 @@ export function bootableCd(label: string): Buffer {
   return image
 }
 
+/** A disk that boots like it: the same program in its first sector, and the label in sector 21 of 512 bytes. */
+export function bootableDisk(label: string): Buffer {
+  const image = Buffer.alloc(64 * 512)
+  code.copy(image)
+  image.writeUInt16LE(0xaa55, 510)
+  image.write(`${label}\n`, labelSector * 512, 'latin1')
+  return image
+}
+
 /** One entry that says whose it is, with the sum of its words zero, and one that boots without emulation. */
 function catalog(at: Buffer): void {
   at.writeUInt8(1, 0)
