@@ -107,7 +107,7 @@ mac_byte() { printf %02x "$(subnet | cut -d. -f3)"; }
 # Booted: systemd has reached its target. A unit that failed does not stop the boot; `status` names it.
 booted() { "$self" exec "$1" sh -c 'systemctl is-system-running | grep -qE "running|degraded"'; }
 wait_booted() {
-  poll 30 booted "$1" || die "host \"$1\" does not boot: $(tail -5 "$lab/run/$1.log")"
+  poll 60 booted "$1" || die "host \"$1\" does not boot: $(tail -5 "$lab/run/$1.log")"
 }
 
 power_off() {
