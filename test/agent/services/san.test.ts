@@ -138,3 +138,14 @@ t.test('what breaks the rules is refused by its name, and nothing is run', async
   }
   t.strictSame(told, [])
 })
+
+t.test('A27 a secret of 8 or 300 characters, or with a newline, is refused, and told nobody', async t => {
+  const { client, told } = await world(t)
+  for (const secret of ['eightchr', 'long-secret-'.repeat(25), 'two-lines-of\nnode.startup = automatic']) {
+    const request = { requestId: randomUUID(), portals: [portal], chap: { ...chap, secret } }
+    const error = await client.call(service.LoginIscsi, request, never).catch((error: unknown) => error)
+    t.ok(Fault.is(error, 'INVALID_REQUEST'), String(error))
+    t.notMatch(JSON.stringify(error), /eightchr|long-secret|two-lines/)
+  }
+  t.strictSame(told, [])
+})
