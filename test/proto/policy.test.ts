@@ -57,7 +57,10 @@ t.test('readers may call nothing that changes something', async t => {
 t.test('hosts may call of each other nothing that creates or removes anything', async t => {
   const forHosts = methods.map(pathOf).filter(path => policies.of(path).roles.has('HOST'))
   const own = forHosts.filter(path => path.startsWith('/drover.agent.'))
-  const verbs = ['ExtendVolume', 'RefreshVolume', 'LetGoVm', 'AskWhetherVmLeft', 'MigrationTunnel']
+  const verbs = [
+    ...['ExtendVolume', 'RefreshVolume', 'HandOverManager', 'LetGoVm', 'AskWhetherVmLeft'],
+    'MigrationTunnel'
+  ]
   t.strictSame(
     own,
     verbs.map(verb => `/drover.agent.v1.PeerService/${verb}`)
