@@ -11,7 +11,8 @@ import { World } from './world.js'
 const quiet: ProgressOf = () => {}
 
 // Small chunks, so that a slow guest comes to the end of them within seconds.
-const thinConfig = `thin_least_chunk_mib = 128
+const thinConfig = `thin_initial_mib = 768
+thin_least_chunk_mib = 128
 thin_most_chunk_mib = 256
 `
 
@@ -46,7 +47,9 @@ export class LoopWorld extends World {
   override async install(): Promise<void> {
     await super.install()
     for (const host of this.hypervisors)
-      await this.lab.shell(host, 'cat >/etc/drover/conf.d/thin.toml', { input: thinConfig })
+      await this.lab.shell(host, 'cat >/etc/drover/conf.d/thin.toml; systemctl try-restart drover-agent', {
+        input: thinConfig
+      })
   }
 
   async findLun(): Promise<string> {

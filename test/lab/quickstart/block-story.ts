@@ -51,7 +51,7 @@ export class BlockStory extends Story {
       same('create shared storage', 'create a storage domain on it'),
       ...['import an image as a template', 'create a highly available VM'].map(name => same(name)),
       ...['start it', 'wait for the guest'].map(name => same(name)),
-      { name: 'see its thin disk grow', run: progress => this.#grow(progress, 1) },
+      { name: 'see its thin disk grow', run: progress => this.#growApart(progress) },
       same('migrate it live while it writes'),
       { name: 'see it grow from the new host', run: progress => this.#grow(progress, 1) },
       ...['cut the power of its host', 'see it restarted on the other host'].map(name => same(name)),
@@ -59,6 +59,25 @@ export class BlockStory extends Story {
       { name: 'see it grow again', run: progress => this.#grow(progress, 1) },
       same('audit')
     ]
+  }
+
+  /** The host that asks for room and the one that gives it are two. */
+  async #growApart(progress: ProgressOf): Promise<string> {
+    const { hostId } = await this.#block.vm(this.vmId)
+    const [asks, manages] = [this.#block.nameOf(hostId), await this.#manager()]
+    if (asks === manages) throw new Error(`host ${asks} asks for room and manages the storage domain as well`)
+    return this.#grow(progress, 2)
+  }
+
+  /** The host that stands as the manager of the storage domain, as the coordinator sees it. */
+  async #manager(): Promise<string> {
+    const { api, services, ids, patience } = this.#block
+    return poll('a manager of the storage domain', 60 * patience, async () => {
+      const storageDomainId = ids.storageDomain
+      const { hosts } = await api.ask(services.storageDomain.GetStorageDomain, { storageDomainId })
+      const manager = hosts.find(host => host.manager)
+      return manager ? this.#block.nameOf(manager.hostId) : null
+    })
   }
 
   /** Waits for extensions of the data disk on the host where the VM is now, and says how they came. */
@@ -84,7 +103,9 @@ export class BlockStory extends Story {
     const lines = news.map(({ from, to, way, took }) => {
       return `${from / MiB} → ${to / MiB} MiB in ${took.toFixed(2)} s (${way})`
     })
-    const summary = `${news.length} extensions on ${host} in ${secondsSince(begin)} s; ${(usage.allocation / MiB).toFixed(0)} MiB taken up`
+    const taken = (usage.allocation / MiB).toFixed(0)
+    const manager = await this.#manager()
+    const summary = `${news.length} extensions on ${host}, managed by ${manager}, in ${secondsSince(begin)} s; ${taken} MiB taken up`
     return [summary, ...lines.slice(-4)].join('\n')
   }
 }
