@@ -17,6 +17,9 @@ export type Power = {
 
 export type FenceHost = { hostId: string; action: 'status' | 'off' | 'on'; states: string[] }
 
+/** What people read of it. */
+const done = { status: 'asked for its power', off: 'switched off', on: 'switched on' }
+
 const readEvery = seconds(1)
 const switchLimit = seconds(180)
 
@@ -24,7 +27,7 @@ const switchLimit = seconds(180)
 export function fenceHost({ store, clock, power }: JobWorld): JobTable<FenceHost, Tx> {
   return {
     kind: 'host.fence',
-    result: ({ states }) => ({ power: states.join(' ') }),
+    result: ({ states, action }) => ({ power: states.join(' '), did: done[action] }),
     steps: [
       {
         name: 'switch',

@@ -253,7 +253,7 @@ export class Jobs<C extends Contexts> {
       {
         severity: isFailure && why?.reason !== 'CANCELLED' ? 'warning' : 'info',
         kind: isFailure ? `${kind}.failed` : `${kind}.done`,
-        text: toldOf(kind, subject, isFailure ? (why?.message ?? 'no reason given') : null),
+        text: toldOf(kind, subject, isFailure ? (why?.message ?? 'no reason given') : null, facts['did']),
         ...{ objects, jobId: id, actor }
       },
       now

@@ -13,7 +13,7 @@ const words: Record<string, string> = {
   'host.confirm_stopped': 'confirmed to be off',
   'host.deactivate': 'put into maintenance',
   'cluster.upgrade': 'upgraded',
-  'host.fence': 'fenced',
+  'host.fence': 'reached by its power devices',
   'host.upgrade': 'upgraded',
   'host.join_storage': 'connected to its storage domains',
   'snapshot.create': 'taken',
@@ -63,8 +63,8 @@ export function subjectOf(reader: Reader, kind: string, ids: Record<string, stri
 
 const isType = (text: string): text is keyof typeof objects => Object.hasOwn(objects, text)
 
-/** "VM web was started"; with a reason, that it was not. */
-export function toldOf(kind: string, subject: string, failure: string | null): string {
-  const word = words[kind] ?? `done with (${kind})`
+/** "VM web was started"; with a reason, that it was not. A job may say in its result what it did. */
+export function toldOf(kind: string, subject: string, failure: string | null, did?: string): string {
+  const word = did ?? words[kind] ?? `done with (${kind})`
   return failure === null ? `${subject} was ${word}` : `${subject} was not ${word}: ${failure}`
 }
