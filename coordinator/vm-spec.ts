@@ -29,7 +29,17 @@ const firmwares = { bios: 'FIRMWARE_BIOS', uefi: 'FIRMWARE_UEFI' } as const
 export const wireBus = (bus: keyof typeof buses) => buses[bus]
 export const wireFirmware = (firmware: keyof typeof firmwares) => firmwares[firmware]
 
-export function vmSpec({ vm, disks, cdDrives, luns, nics, lease, cpuModel, machineType, limits }: VmParts): VmSpec {
+export function vmSpec({
+  vm,
+  disks,
+  cdDrives,
+  luns,
+  nics,
+  lease,
+  cpuModel,
+  machineType,
+  limits
+}: VmParts): VmSpec {
   const { cpuLimits, ...told } = wireLimits(limits)
   return {
     vmId: vm.id,

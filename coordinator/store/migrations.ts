@@ -10,4 +10,12 @@ import { sixth } from './migrations/6-managers.js'
  * Every step of the schema, oldest first. A migration is a list of statements that run in one transaction; one that
  * was released is never changed again. user_version counts them.
  */
-export const migrations: ReadonlyArray<readonly string[]> = [first, second, third, fourth, fifth, sixth, seventh]
+export const migrations: ReadonlyArray<readonly string[]> = [
+  first,
+  second,
+  third,
+  fourth,
+  fifth,
+  sixth,
+  seventh
+]
