@@ -26,21 +26,27 @@ const shown = async (name: string) =>
   world.vm((await drover(`vm list --filter 'name = ${name}' --ids`)).trim())
 const clean = async (t: Test) => t.strictSame(await world.violations(), [], 'the audit finds nothing')
 
-/** What a VM says from now on, until it has said it. */
-async function says(vmId: string, words: string): Promise<void> {
-  let text = ''
-  await poll(`the guest says ${words}`, 120, async () => {
-    const limit = AbortSignal.timeout(5000)
-    try {
-      for await (const piece of world.api.console(vmId, limit)) {
-        text += piece
-        if (text.includes(words)) return true
-      }
-    } catch (error) {
-      if (!limit.aborted) throw error
-    }
-    return null
+/** Resets a VM and hears what it says. It says it once, perhaps before the console is open: then once more. */
+async function saysAfterReset(name: string, vmId: string, words: string): Promise<void> {
+  await poll(`the guest says ${words}`, 180, async () => {
+    const limit = AbortSignal.timeout(30_000)
+    const heard = hears(vmId, words, limit).catch(() => false)
+    await drover(`vm reset ${name} --wait`)
+    return (await heard) ? true : null
   })
+}
+
+async function hears(vmId: string, words: string, limit: AbortSignal): Promise<boolean> {
+  let text = ''
+  try {
+    for await (const piece of world.api.console(vmId, limit)) {
+      text += piece
+      if (text.includes(words)) return true
+    }
+  } catch (error) {
+    if (!limit.aborted) throw error
+  }
+  return false
 }
 
 t.test(
@@ -56,9 +62,7 @@ t.test(
     const moved = await shown('cd')
     t.not(moved.hostId, hostId)
     await drover('vm insert-cd cd ISO-TWO --wait')
-    const heard = says(vmId, 'ISO-TWO')
-    await drover('vm reset cd --wait')
-    await heard
+    await saysAfterReset('cd', vmId, 'ISO-TWO')
     t.match(await drover('disk delete ISO-TWO').catch(String), /in a drive of VM cd: eject it first/)
     // The first image is in no drive any more, and at no host.
     await drover('disk delete ISO-ONE --wait')
@@ -68,9 +72,7 @@ t.test(
       const vm = await shown('cd')
       return vm.vmGeneration !== moved.vmGeneration && vm.status === 'VM_STATUS_UP' ? vm : null
     })
-    const repeated = says(vmId, 'ISO-TWO')
-    await drover('vm reset cd --wait')
-    await repeated
+    await saysAfterReset('cd', vmId, 'ISO-TWO')
     t.equal(again.cdDrives[0]?.diskId, (await shown('cd')).cdDrives[0]?.diskId)
     await drover('vm eject-cd cd --wait')
     await drover('disk delete ISO-TWO --wait')
