@@ -82,7 +82,7 @@ export async function beginImport(
   return { program: { argv: [...holding, ...argv], progress: 'qemu-img' }, source }
 }
 
-/** What the image needs as qcow2. Where that cannot be found out it may need all its room. */
+/** What the image needs as qcow2. Where that cannot be found out in time it may need all its room. */
 async function measured(
   op: Operation,
   source: string,
@@ -91,9 +91,10 @@ async function measured(
   withBubblewrap: boolean,
   signal: AbortSignal
 ): Promise<Bytes> {
-  const [program = '', ...args] = sandboxedMeasure(source, format, withBubblewrap)
+  const argv = sandboxedMeasure(source, format, withBubblewrap)
   try {
-    const { stdout } = await op.run('/usr/bin/env', ['-C', '/', program, ...args], signal)
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(60_000)])
+    const { stdout } = await op.run('/usr/bin/env', ['-C', '/', ...argv], inTime, { endsGroup: true })
     return requiredIn(stdout)
   } catch (error) {
     signal.throwIfAborted()

@@ -53,45 +53,34 @@ const scratch = ['--symlink', 'usr/bin', '/bin', '--dev', '/dev', '--tmpfs', '/t
 /** The command line of the conversion of an untrusted image into a fresh volume with our own parameters. */
 export function sandboxedConvert(conversion: Conversion, withBubblewrap: boolean): string[] {
   const { source, target } = conversion
-  if (!withBubblewrap) return [...asStorageUser(), ...limits, ...convert(conversion, source, target)]
+  if (!withBubblewrap) return besides(convert(conversion, source, target))
   const files = ['--ro-bind', source, '/img', conversion.ontoDevice ? '--dev-bind' : '--bind', target, '/out']
-  return [
-    ...limits,
-    'bwrap',
-    ...alone,
-    ...system,
-    ...scratch,
-    ...files,
-    '--',
-    ...asStorageUserApart,
-    ...convert(conversion, '/img', '/out')
-  ]
+  return inside(files, convert(conversion, '/img', '/out'))
 }
 
 /** How much an untrusted image needs as qcow2: its tables are read, under the same limits. */
 export function sandboxedMeasure(source: string, format: ImageFormat, withBubblewrap: boolean): string[] {
-  const measure = (path: string) => [
-    ...['qemu-img', 'measure', '--output=json', '-O', 'qcow2'],
-    ...['-f', format === 'iso' ? 'raw' : format, path]
-  ]
-  if (!withBubblewrap) return [...asStorageUser(), ...limits, ...measure(source)]
-  const file = ['--ro-bind', source, '/img']
-  return [
-    ...limits,
-    'bwrap',
-    ...alone,
-    ...system,
-    ...scratch,
-    ...file,
-    '--',
-    ...asStorageUserApart,
-    ...measure('/img')
-  ]
+  if (!withBubblewrap) return besides(measure(format, source))
+  return inside(['--ro-bind', source, '/img'], measure(format, '/img'))
 }
+
+const besides = (program: string[]) => [...asStorageUser(), ...limits, ...program]
+
+const inside = (files: string[], program: string[]) => [
+  ...[...limits, 'bwrap', ...alone, ...system, ...scratch, ...files],
+  ...['--', ...asStorageUserApart, ...program]
+]
+
+const rawOf = (format: ImageFormat) => (format === 'iso' ? 'raw' : format)
+
+const measure = (format: ImageFormat, source: string) => [
+  ...['qemu-img', 'measure', '--output=json', '-O', 'qcow2'],
+  ...['-f', rawOf(format), source]
+]
 
 /** The source is read through the page cache, where the program that computes its checksum finds it too. */
 function convert({ sourceFormat, targetFormat, into }: Conversion, source: string, target: string): string[] {
-  const from = sourceFormat === 'iso' ? 'raw' : sourceFormat
+  const from = rawOf(sourceFormat)
   const fresh =
     into.kind === 'zeroFile'
       ? ['-n', '--target-is-zero']
