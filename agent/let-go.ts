@@ -1,3 +1,4 @@
+import { crashpoint } from '../common/crashpoint.js'
 import { within } from '../common/deadline.js'
 import type { RpcClient } from '../common/client.js'
 import type { Clock } from '../common/clock.js'
@@ -42,6 +43,7 @@ export class LetGo {
     try {
       const request = { requestId, vmId, vmGeneration: String(generation) }
       await this.#destination.call(agentServices.peer.LetGoVm, request, within(seconds(20), unlimited))
+      await crashpoint('vm.migrate.let_go')
       return true
     } catch (error) {
       this.#log.warn(

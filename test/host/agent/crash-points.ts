@@ -3,7 +3,7 @@ export const crashPoints = {
   start: ['begun', 'prepared', 'defined', 'created', 'recorded'],
   cd: ['prepared', 'changed', 'recorded'],
   destroy: ['begun', 'stopped', 'torn_down', 'undefined'],
-  migrate: ['recorded', 'tunnel', 'done'],
+  migrate: ['recorded', 'tunnel', 'let_go', 'done'],
   incoming: ['begun', 'prepared'],
   arrival: ['held', 'released']
 }
