@@ -1,7 +1,7 @@
 import type { Fields } from '../common/fields.js'
+import { wwidRule } from '../common/rules.js'
 import { userSlots, type DiskSpec } from '../libvirt/domain-spec.js'
 import type { VmLun as WireLun } from '../proto/generated/types/drover/agent/v1/VmLun.js'
-import { wwidRule } from './services/san-fields.js'
 import type { VmSpec } from './vm-spec.js'
 
 // LUNs that a VM uses as they are: no storage domain lies between.

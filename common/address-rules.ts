@@ -24,6 +24,10 @@ export function parseHostPort(text: string): HostPort | null {
 export const formatHostPort = ({ host, port }: HostPort) =>
   host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 
+/** The name of a LUN, as udev tells it. It may become a part of a path below /dev. */
+export const isWwid = (text: string) =>
+  /^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,126}$/.test(text) && !text.includes('..')
+
 /** Unicast, lower case, not all zeros: an address that one nic can have. */
 export function isUnicastMac(text: string): boolean {
   if (!macAddress.test(text) || text === '00:00:00:00:00:00') return false

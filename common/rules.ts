@@ -1,3 +1,4 @@
+import { isWwid } from './address-rules.js'
 import { isUuid } from './ids.js'
 import { wrongName, wrongText } from './text-rules.js'
 import { bytes, type Bytes } from './units.js'
@@ -26,6 +27,11 @@ export const matchingRule =
     typeof value === 'string' && value.length <= 65536 && shape.test(value)
       ? { value }
       : { wrong: description }
+
+export const wwidRule: Rule<string> = value =>
+  typeof value === 'string' && isWwid(value)
+    ? { value }
+    : { wrong: 'must be the WWID of a LUN, as `drover host luns` shows it' }
 
 export const integerRule =
   (least: number, most: number): Rule<number> =>

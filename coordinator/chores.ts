@@ -85,7 +85,7 @@ export function chores(options: ChoresOptions): Chore[] {
     {
       name: 'see LUNs that VMs want',
       every: seconds(10),
-      work: signal => watchLuns({ store, hosts: agents, clock }, signal)
+      work: signal => watchLuns({ store, hosts: agents }, signal)
     },
     { name: 'own use', every: betweenLooks, work: () => options.use.look() },
     { name: 'forget what is old', every: seconds(3600), work: () => forgetOld(store, config, clock) },

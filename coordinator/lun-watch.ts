@@ -1,4 +1,3 @@
-import type { Clock } from '../common/clock.js'
 import { Fault } from '../common/fault.js'
 import { seconds } from '../common/units.js'
 import { agentServices } from '../proto/load.js'
@@ -8,7 +7,7 @@ import { hosts as hostRows } from './store/hosts.js'
 import { lunsSeenBy, noteSeenLuns, wantedLuns } from './store/luns.js'
 import type { Store } from './store/store.js'
 
-export type LunWatchOptions = { store: Store; hosts: Pick<Hosts, 'call'>; clock: Clock }
+export type LunWatchOptions = { store: Store; hosts: Pick<Hosts, 'call'> }
 
 /**
  * Which hosts see the LUNs that VMs want: each is asked for those alone, so that a SAN of a thousand LUNs costs

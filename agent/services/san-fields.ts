@@ -1,8 +1,7 @@
 import { isHost } from '../../common/address-rules.js'
 import type { Fields } from '../../common/fields.js'
-import { matchingRule, type Rule } from '../../common/rules.js'
+import { matchingRule, type Rule, wwidRule } from '../../common/rules.js'
 import { Secret } from '../../common/secret.js'
-import { isWwid } from '../../storage/connections/block-disks.js'
 import type { Chap } from '../../storage/connections/iscsi-settings.js'
 import { isChapSecret, isChapUser, isIqn, type IscsiPortal } from '../../storage/connections/iscsi-target.js'
 
@@ -22,9 +21,6 @@ const secretRule: Rule<string> = value =>
   typeof value === 'string' && isChapSecret(value)
     ? { value }
     : { wrong: 'must be 12 to 100 printable characters of ASCII without spaces' }
-
-export const wwidRule: Rule<string> = value =>
-  typeof value === 'string' && isWwid(value) ? { value } : { wrong: 'must be the WWID of a LUN' }
 
 export const wwidsOf = (fields: Fields) => fields.each('luns', 64, wwidRule, 1)
 

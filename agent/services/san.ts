@@ -1,5 +1,6 @@
 import { Fault } from '../../common/fault.js'
 import type { Fields } from '../../common/fields.js'
+import { wwidRule } from '../../common/rules.js'
 import { unary } from '../../common/rpc.js'
 import type { Handlers } from '../../common/server.js'
 import { seconds } from '../../common/units.js'
@@ -14,7 +15,7 @@ import type { Reservations } from '../../storage/connections/reservations.js'
 import { stampOf } from '../gate.js'
 import { taskMessage } from '../task-message.js'
 import type { Tasks } from '../tasks.js'
-import { chapOf, portalRule, portalsOf, wwidRule, wwidsOf } from './san-fields.js'
+import { chapOf, portalRule, portalsOf, wwidsOf } from './san-fields.js'
 
 export type SanVerbs = {
   block: BlockStorage

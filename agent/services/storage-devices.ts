@@ -1,6 +1,6 @@
 import type { Fields } from '../../common/fields.js'
 import { unary } from '../../common/rpc.js'
-import { isWwid } from '../../storage/connections/block-disks.js'
+import { isWwid } from '../../common/address-rules.js'
 import { isDevicePath } from '../../storage/connections/devices.js'
 import type { DeviceChange } from '../../storage/plan-device.js'
 import { taskMessage } from '../task-message.js'

@@ -1,10 +1,10 @@
 import type { Fields } from '../../common/fields.js'
-import { matchingRule, type Rule } from '../../common/rules.js'
+import { matchingRule, type Rule, wwidRule } from '../../common/rules.js'
 import { type Bytes, bytes, GiB, MiB } from '../../common/units.js'
 import type { StorageConnection } from '../../storage/connections/connection.js'
 import { isDevicePath } from '../../storage/connections/devices.js'
 import { isNfsExport } from '../../storage/connections/nfs.js'
-import { portalsOf, wwidRule } from './san-fields.js'
+import { portalsOf } from './san-fields.js'
 import type { AllocationPolicy, VolumeFormat } from '../../storage/format/volume-metadata.js'
 import type { ImageFormat } from '../../storage/image-inspector.js'
 

@@ -1,7 +1,7 @@
 import { Fault } from '../../common/fault.js'
 import type { Fields } from '../../common/fields.js'
 import type { Context } from '../../common/rpc.js'
-import type { Rule } from '../../common/rules.js'
+import { type Rule, wwidRule } from '../../common/rules.js'
 import { agentServices } from '../../proto/load.js'
 import { type DeviceChange, wireChange } from '../jobs/change-device.js'
 import type { Hosts } from '../jobs/hosts.js'
@@ -13,7 +13,6 @@ import { storageDomain, type StorageConnection, type StorageDomain } from '../st
 import { jobMessage } from './messages.js'
 import { orderedJob, type Workshop } from './ordered-job.js'
 import { plannedJob } from './planned-job.js'
-import { wwidRule } from './san-fields.js'
 import { someHost, throwUnless } from './storage-domain-orders.js'
 import { deviceRule } from './storage-fields.js'
 

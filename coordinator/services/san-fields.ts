@@ -23,7 +23,6 @@ const secretRule = matchingRule(
   'must be 12 to 100 printable characters of ASCII without spaces'
 )
 
-export const wwidRule = matchingRule(/^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,126}$/, 'must be the WWID of a LUN')
 export const portalRule = matchingRule(
   /^[^\s/]{1,260}$/,
   'must be HOST or HOST:PORT, an IPv6 address in brackets'

@@ -1,7 +1,7 @@
 import { isHost } from '../../common/address-rules.js'
 import type { Fields } from '../../common/fields.js'
-import type { Rule } from '../../common/rules.js'
-import { type IscsiPortal, readPortals, wwidRule } from './san-fields.js'
+import { type Rule, wwidRule } from '../../common/rules.js'
+import { type IscsiPortal, readPortals } from './san-fields.js'
 
 // How a storage domain is reached, read from the wire.
 

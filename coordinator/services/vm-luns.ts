@@ -1,6 +1,6 @@
 import { Fault } from '../../common/fault.js'
 import type { Fields } from '../../common/fields.js'
-import { matchingRule } from '../../common/rules.js'
+import { wwidRule } from '../../common/rules.js'
 import { unary } from '../../common/rpc.js'
 import { seconds } from '../../common/units.js'
 import { within } from '../../common/deadline.js'
@@ -20,11 +20,6 @@ import { downVm, ownVm, slotsFor, takenSlots } from './vm-checks.js'
 import { mostDisks } from './vm-fields.js'
 
 // LUNs that VMs use as they are: no storage domain lies between.
-
-const wwidRule = matchingRule(
-  /^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9_.:+-]{0,126}$/,
-  'must be the WWID of a LUN, as `drover host luns` shows it'
-)
 
 function readLun(fields: Fields) {
   const isPassthrough = fields.bool('passthrough')
@@ -68,7 +63,7 @@ export function lunHandlers<M extends object>({ workshop, hosts, message }: Part
             attachLun(tx, vmId, lun, found, clock.newId())
             return {}
           })
-          await watchLuns({ store, hosts, clock }, context.signal, clusterId)
+          await watchLuns({ store, hosts }, context.signal, clusterId)
         }
         return message(vmId)
       }

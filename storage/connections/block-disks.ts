@@ -1,3 +1,4 @@
+import { isWwid } from '../../common/address-rules.js'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { type Bytes, bytes } from '../../common/units.js'
 import { ifThere } from '../files.js'
@@ -105,7 +106,3 @@ const multipathWwid = (uuid: string) => {
   const wwid = uuid.startsWith('mpath-') ? uuid.slice('mpath-'.length) : ''
   return isWwid(wwid) ? wwid : null
 }
-
-/** What may be a part of a path below /dev. */
-export const isWwid = (text: string) =>
-  /^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,126}$/.test(text) && !text.includes('..')
