@@ -68,6 +68,12 @@ export class IdentityFile {
     return this.#identity
   }
 
+  /** Another host by its number in lockspaces; null for this one and for strangers. */
+  hostIdOf(sanlockHostId: number): string | null {
+    if (sanlockHostId === this.now.sanlockHostId) return null
+    return this.now.peers.find(peer => peer.sanlockHostId === sanlockHostId)?.hostId ?? null
+  }
+
   /** The one who holds this host's certificate. */
   enrolled(): { hostId: string; installationId: string } {
     const { hostId, installationId } = this.#identity

@@ -20,20 +20,8 @@ import type {
 } from '../storage/verbs.js'
 import type { StoragePlace } from '../storage/worker-settings.js'
 import type { Attached, StorageConnections } from './storage-connections.js'
+import { shownState, type StorageDomainState } from './storage-state.js'
 import type { StorageWorkers } from './storage-workers.js'
-
-export type StorageHealth = 'inactive' | 'activating' | 'active' | 'problem' | 'unresponsive'
-
-export type StorageDomainState = {
-  storageDomainId: string
-  health: StorageHealth
-  problem: string
-  connection: StorageConnection | null
-  description: Description | null
-  report: MonitorReport | null
-  /** When it was last read well; null if never. */
-  lastOk: number | null
-}
 
 export type StorageOptions = {
   workers: StorageWorkers
@@ -331,27 +319,19 @@ export class Storage {
     return [...this.#options.connections.attached.keys()].map(id => this.state(id))
   }
 
+  /** Null where it is not connected. */
+  find(id: string): StorageDomainState | null {
+    return this.#options.connections.attached.has(id) ? this.state(id) : null
+  }
+
   state(id: string): StorageDomainState {
-    const { connection, sanlockHostId } = this.#attached(id)
-    const health = this.#options.workers.health(id)
-    const known = this.#note(id)
-    const isSilent = !this.#options.workers.isResponsive(id)
-    const report = withoutStaleHosts(health?.report ?? null, isSilent)
-    const shown = {
-      storageDomainId: id,
-      connection,
-      description: known.description,
-      report,
-      lastOk: known.lastOk
-    }
-    if (known.isActivating) return { ...shown, health: isSilent ? 'unresponsive' : 'activating', problem: '' }
-    if (sanlockHostId === null)
-      return { ...shown, health: isSilent ? 'unresponsive' : 'inactive', problem: '' }
-    if (isSilent) return { ...shown, health: 'unresponsive', problem: 'the storage does not answer' }
-    if (report === null) return { ...shown, health: 'activating', problem: '' }
-    if (report.problem !== null) return { ...shown, health: 'problem', problem: report.problem }
-    if (!report.hostIdHeld) return { ...shown, health: 'problem', problem: 'the host id is not held' }
-    return { ...shown, health: 'active', problem: '' }
+    const { workers } = this.#options
+    const { description, lastOk, isActivating } = this.#note(id)
+    return shownState({
+      ...{ storageDomainId: id, ...this.#attached(id), description, lastOk, isActivating },
+      isSilent: !workers.isResponsive(id),
+      report: workers.health(id)?.report ?? null
+    })
   }
 
   /**
@@ -462,9 +442,4 @@ function isOnOtherDevices(before: StorageConnection, after: StorageConnection): 
   return (
     before.kind === 'iscsi' && after.kind === 'iscsi' && before.luns.some(lun => after.luns.includes(lun))
   )
-}
-
-/** What was seen before the storage fell silent says nothing of who is alive now. */
-function withoutStaleHosts(report: MonitorReport | null, isSilent: boolean): MonitorReport | null {
-  return report !== null && isSilent ? { ...report, hosts: [] } : report
 }

@@ -11,7 +11,8 @@ import { domainStats } from '../../libvirt/stats.js'
 import type { AgentConfig } from '../config.js'
 import { every } from '../every.js'
 import type { IdentityFile } from '../identity.js'
-import { Role, type RoleParts } from '../manager/role.js'
+import type { Role } from '../manager/role.js'
+import { setUpManager } from '../manager/set-up.js'
 import type { Peers } from '../peers.js'
 import type { PeerVolumes } from '../services/peer.js'
 import type { Storage } from '../storage.js'
@@ -36,13 +37,6 @@ type Parts = {
   log: Logger
 }
 
-/** This host as a manager of storage domains, for the coordinator and for its own workers. */
-export type ManagerVerbs = {
-  prefer(storageDomainId: string, isPreferred: boolean): void
-  /** A worker here waits for the lease that another host has. */
-  onWanted(storageDomainId: string): void
-}
-
 const sweep = seconds(2)
 /** How long what libvirt said of a VM's disks is believed. */
 const fresh = seconds(30)
@@ -58,8 +52,15 @@ export function policyOf(config: AgentConfig): ThinPolicy {
 export function setUpExtender(parts: Parts, signal: AbortSignal) {
   const { vms, peers, clock, log } = parts
   const fast = new FastPath(hostId => peers.connect(hostId), clock)
-  const role: Role = new Role(roleParts(parts, fast, id => ways.forget(id)))
-  const ways = new Ways(waysParts(parts, fast, role))
+  const { role, verbs } = setUpManager(
+    {
+      ...{ storage: parts.storage, identity: parts.identity, idle: parts.managerIdle, clock, log },
+      handOver: (hostId, id, isForGood, end) => fast.handOver(hostId, id, isForGood, end),
+      onChange: id => ways.forget(id)
+    },
+    signal
+  )
+  const ways: Ways = new Ways(waysParts(parts, fast, role))
   const disks = new ThinDisks(parts)
   const extender = new Extender({
     ...{ policy: parts.policy, clock, log },
@@ -85,7 +86,7 @@ export function setUpExtender(parts: Parts, signal: AbortSignal) {
       return vm !== null && isPausedForSpace(vm)
     },
     isRunning: vmId => vms().find(vmId)?.state.status === 'up',
-    freeSpace: id => stateOf(parts.storage, id)?.report?.free ?? null,
+    freeSpace: id => parts.storage.find(id)?.report?.free ?? null,
     note: (vmId, what, text) => vms().options.note(vmId, what, text)
   })
 
@@ -102,56 +103,12 @@ export function setUpExtender(parts: Parts, signal: AbortSignal) {
     refresh: (id, volumeId, end) => refreshHere(parts.storage, id, volumeId, end),
     handOver: (id, { hostId, isForGood }, end) => role.handOver(id, hostId, isForGood, end)
   }
-  const manager: ManagerVerbs = {
-    prefer: (id, isPreferred) => role.prefer(id, isPreferred, signal),
-    onWanted: id => {
-      void role.wantForOperation(id, signal).catch((error: unknown) => {
-        if (!signal.aborted) log.warn({ err: error, storageDomain: id }, 'the manager could not be asked')
-      })
-    }
-  }
   const run = () => {
     void every({ clock, log, name: 'thin disks' }, sweep, end => extender.round(end), signal)
     void every({ clock, log, name: 'manager role' }, seconds(1), end => role.round(end), signal)
     signal.addEventListener('abort', () => fast.close(), { once: true })
   }
-  return { extender, onEvent, volumes, manager, run }
-}
-
-function hostIdOf({ identity }: Parts, number: number): string | null {
-  if (number === identity.now.sanlockHostId) return null
-  return identity.now.peers.find(({ sanlockHostId }) => sanlockHostId === number)?.hostId ?? null
-}
-
-function roleParts(parts: Parts, fast: FastPath, onChange: (id: string) => void): RoleParts {
-  const { storage, identity, managerIdle: idle, clock, log } = parts
-  return {
-    worker: {
-      state: async (id, end) => {
-        const { isManager, owner } = await storage.askActive(id, 'managerState', {}, end)
-        return { isManager, owner: owner?.sanlockHostId ?? null }
-      },
-      take: async (id, within, end) => void (await storage.askActive(id, 'takeManager', { within }, end)),
-      giveUp: async (id, end) => void (await storage.askActive(id, 'giveUpManager', {}, end)),
-      handOver: async (id, end) => (await storage.askActive(id, 'handOverManager', {}, end)).isFree,
-      extend: async (id, volumeId, to, end) => {
-        const volumes = [{ volumeId, to }]
-        const [extended] = await storage.askActive(id, 'extendVolumes', { volumes }, end)
-        if (!extended) throw new Fault('VOLUME_NOT_FOUND', `no volume ${volumeId} in storage domain ${id}`)
-        return extended
-      }
-    },
-    askFor: (hostId, id, isForGood, end) => fast.handOver(hostId, id, isForGood, end),
-    hostIdOf: number => hostIdOf(parts, number),
-    onChange,
-    ownSanlockHostId: () => identity.now.sanlockHostId,
-    isUsable: id => {
-      const health = stateOf(storage, id)?.health ?? 'inactive'
-      return health === 'inactive' ? null : health === 'active'
-    },
-    stands: id => stateOf(storage, id)?.report?.isManager ?? false,
-    ...{ idle, clock, log }
-  }
+  return { extender, onEvent, volumes, manager: verbs, run }
 }
 
 function waysParts(parts: Parts, fast: FastPath, role: Role): WaysParts {
@@ -175,7 +132,7 @@ function waysParts(parts: Parts, fast: FastPath, role: Role): WaysParts {
       takeManager: (id, end) => role.take(id, end)
     },
     peer: (hostId, wanted, end) => fast.extend(hostId, wanted, end),
-    hostIdOf: number => hostIdOf(parts, number),
+    hostIdOf: number => identity.hostIdOf(number),
     ownHostId: () => identity.now.hostId,
     clock,
     log
@@ -203,7 +160,7 @@ class ThinDisks {
   #onBlock(vm: Vm) {
     if (vm.state.status === 'migratingTo' || vm.state.status === 'waitForLaunch') return []
     return (vm.record?.spec.disks ?? []).filter(({ storageDomainId, readOnly, cdrom }) => {
-      const kind = stateOf(this.#parts.storage, storageDomainId)?.description?.metadata.kind
+      const kind = this.#parts.storage.find(storageDomainId)?.description?.metadata.kind
       return !readOnly && !cdrom && (kind === 'iscsi' || kind === 'fcp')
     })
   }
@@ -260,15 +217,6 @@ async function refreshHere(
   const [refreshed] = await storage.askActive(id, 'refreshVolumes', { volumeIds: [volumeId] }, signal)
   if (refreshed) return refreshed.size
   throw new Fault('VOLUME_NOT_FOUND', `volume ${volumeId} is not in use on this host`)
-}
-
-function stateOf(storage: Storage, id: string) {
-  try {
-    return storage.state(id)
-  } catch (error) {
-    if (Fault.is(error, 'NOT_FOUND')) return null
-    throw error
-  }
 }
 
 function isPausedForSpace({ state, record }: Vm): boolean {

@@ -8,7 +8,7 @@ import type { Discovered, VolumeEntry } from '../../storage/verbs.js'
 import type { Seconds } from '../../common/units.js'
 import type { SerialMetadata } from '../../storage/verbs.js'
 import type { FoundVm } from '../ovf.js'
-import type { StorageDomainState } from '../storage.js'
+import type { StorageDomainState } from '../storage-state.js'
 import { wireTime, wireTimeOrNull } from '../wire.js'
 
 const healths = {
